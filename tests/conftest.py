@@ -1,0 +1,27 @@
+"""What holds for every test: no setting of the person who runs them leaks in, and no clock decides."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_PREFIXES = ("MINICPM_", "MODELBEST_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_")
+_KEPT_PREFIX = "MINICPM_TEST_"
+_PROXIES = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"})
+
+settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("house")
+
+
+def pytest_configure() -> None:
+    """Forget the keys, addresses, tracing and proxies of the environment, for child processes too."""
+    for name in list(os.environ):
+        foreign = name.startswith(_PREFIXES) and not name.startswith(_KEPT_PREFIX)
+        if foreign or name.upper() in _PROXIES:
+            del os.environ[name]
