@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT_FILES = ("pyproject.toml", "shared/minicpm_core/_version.py")
@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def only_one(target: Path) -> Iterator[None]:
+def only_one(target: Path) -> Generator[None, None, None]:
     """Hold the environment for this process; the system lets go of it however the process ends."""
     with target.with_name(f"{target.name}.lock").open("w") as handle:
         try:
@@ -69,7 +69,7 @@ class Environment:
 
     def pip(self, *arguments: str) -> None:
         """Run the environment's own pip; its output is shown where it fails."""
-        command = [self.python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
+        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
         subprocess.run([*command, "--no-deps", *arguments], cwd=ROOT, check=True)
 
     def make(self) -> None:
