@@ -1,0 +1,47 @@
+"""A small local server that speaks the Chat Completions protocol, for first runs and tests without key and GPU.
+
+It is not a model and says so.  It answers by rule from what it really received: it decodes each picture and measures
+its size, colours and brightness, it repeats, counts, adds and remembers, it fills JSON schemas and calls tools.  Its
+`Dialect` decides which kind of server it imitates: names of fields, shapes of streams, bodies of errors.
+
+    with EmulatorServer(dialect="vllm") as server:
+        ChatMiniCPM(base_url=server.base_url, api_key="any").invoke("Count to 5.")
+
+Nothing heavy is imported until a server is made, since the pytest plugin of this package is loaded in every test run.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minicpm_core.emulator.dialects import DIALECTS, Dialect
+    from minicpm_core.emulator.faults import FAULTS
+    from minicpm_core.emulator.server import EmulatorServer, run
+    from minicpm_core.emulator.settings import EmulatorSettings
+    from minicpm_core.emulator.state import RecordedRequest
+
+__all__ = ["DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run"]
+
+_HOMES = {
+    "DIALECTS": "dialects",
+    "FAULTS": "faults",
+    "Dialect": "dialects",
+    "EmulatorServer": "server",
+    "EmulatorSettings": "settings",
+    "RecordedRequest": "state",
+    "run": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)
