@@ -69,7 +69,7 @@ class Environment:
 
     def pip(self, *arguments: str) -> None:
         """Run the environment's own pip; its output is shown where it fails."""
-        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
+        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "-qq", "install"]
         subprocess.run([*command, "--no-deps", *arguments], cwd=ROOT, check=True)
 
     def make(self) -> None:

@@ -1,0 +1,1 @@
+"""The house itself: what is shipped, locked, exported and tracked."""
