@@ -1,0 +1,39 @@
+"""Pictures: read, checked and encoded before anything is sent, and what they cost in tokens.
+
+    source = image_from_path(Path("photo.jpg"))     nothing is read yet
+    part = load_image(source, accept=frozenset({"image/jpeg", "image/png"}))
+    count_image_tokens((part.width, part.height), "MiniCPM-V-4.6-1B")
+
+Pillow (extra `[media]`) is imported only when a picture has to be decoded: to turn it upright, or to bring it into a
+format that the server takes.  Everything else is done with the standard library.
+"""
+
+from minicpm_core.media.images import load_image
+from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
+from minicpm_core.media.resolve import needs_io, resolve_messages
+from minicpm_core.media.sources import (
+    image_from_base64,
+    image_from_bytes,
+    image_from_file,
+    image_from_path,
+    image_from_pil,
+    image_from_url,
+)
+from minicpm_core.media.tokens import count_image_tokens, image_grid, visual_tokens
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "MediaLimits",
+    "count_image_tokens",
+    "image_from_base64",
+    "image_from_bytes",
+    "image_from_file",
+    "image_from_path",
+    "image_from_pil",
+    "image_from_url",
+    "image_grid",
+    "load_image",
+    "needs_io",
+    "resolve_messages",
+    "visual_tokens",
+]

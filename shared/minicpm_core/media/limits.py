@@ -1,0 +1,45 @@
+"""How large a picture may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minicpm_core.errors import InvalidMediaError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaLimits:
+    """Bounds on one picture, checked before it is decoded.
+
+    Attributes:
+        max_bytes: The most bytes that a file may have.
+        max_pixels: The most pixels (width x height) that a header may promise: a few kilobytes can unpack to
+            gigabytes otherwise.
+    """
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 100_000_000
+
+
+DEFAULT_LIMITS = MediaLimits()
+"""64 MiB and 100 megapixels."""
+
+
+def check_pixels(width: int, height: int, limits: MediaLimits, label: str) -> None:
+    """Refuse a picture that is empty or too large to decode.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        limits: The bound.
+        label: How to call the picture in the error.
+
+    Raises:
+        InvalidMediaError: It has no pixels, or too many.
+    """
+    if width < 1 or height < 1:
+        raise InvalidMediaError(f"{label} has no pixels: its size is {width} x {height}.")
+    if width * height > limits.max_pixels:
+        raise InvalidMediaError(
+            f"{label} is too large: {width} x {height} pixels; the limit is {limits.max_pixels} in all."
+        )

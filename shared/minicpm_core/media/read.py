@@ -1,0 +1,147 @@
+"""From any kind of source to the bytes of the file, with a name to use in errors."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
+from minicpm_core.media import base64text, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minicpm_core.media.limits import MediaLimits
+    from minicpm_core.types import ImageSource
+
+_CHUNK = 1024 * 1024
+
+
+class Read(NamedTuple):
+    """A picture's file.
+
+    Attributes:
+        data: Its bytes.
+        text: The same in Base64, where it came so.
+        label: How to call the picture in an error; a path is named, data never shown.
+    """
+
+    data: bytes
+    text: bytes | None
+    label: str
+
+
+def read(source: ImageSource, limits: MediaLimits) -> Read:
+    """Read a source of any kind but `pil`.
+
+    Args:
+        source: What to read.
+        limits: No more than `max_bytes` and one byte is read.
+
+    Raises:
+        InvalidMediaError: There is nothing to read, it cannot be read, or it is too large.
+        UnsupportedContentError: It is an http(s) URL.
+    """
+    reader = _READERS.get(source.kind)
+    if reader is None:
+        raise InvalidMediaError(f"Unknown kind of image source: {source.kind!r}.")
+    found = reader(source.value, limits)
+    if len(found.data) > limits.max_bytes:
+        raise InvalidMediaError(f"{found.label} is too large: the limit is {limits.max_bytes} bytes.")
+    return found
+
+
+def _path(value: Any, limits: MediaLimits) -> Read:
+    label = "The image file"
+    try:
+        path = Path(sources.checked_path(value))
+        label = f"The image file {str(path)!r}"
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe or device might never end
+            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            raise InvalidMediaError(f"{label} is {kind}.")
+        with path.open("rb") as file:
+            return Read(file.read(limits.max_bytes + 1), None, label)
+    except FileNotFoundError:
+        raise InvalidMediaError(f"{label} does not exist.") from None
+    except PermissionError:
+        raise InvalidMediaError(f"{label} may not be read: permission denied.") from None
+    except (OSError, TypeError) as error:
+        raise InvalidMediaError(f"{label} cannot be read: {error}.") from error
+
+
+def _bytes(value: Any, limits: MediaLimits) -> Read:
+    data = sources.checked_bytes(value)
+    label = "The image in bytes"
+    try:
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
+        if size > limits.max_bytes:
+            raise InvalidMediaError(f"{label} is too large: it has {size} bytes, the limit is {limits.max_bytes}.")
+        return Read(bytes(data), None, label)
+    except ValueError as error:  # a released memoryview
+        if isinstance(error, InvalidMediaError):
+            raise
+        raise InvalidMediaError(f"{label} cannot be read: {error}.") from error
+
+
+def _file(value: Any, limits: MediaLimits) -> Read:
+    file = sources.checked_file(value)
+    label = "The image file object"
+    try:
+        position = file.tell()
+        file.seek(0)
+        try:
+            data = _read_up_to(file, limits.max_bytes + 1, label)
+        finally:
+            file.seek(position)
+    except InvalidMediaError:
+        raise
+    except (OSError, ValueError) as error:  # closed, or a pipe
+        raise InvalidMediaError(
+            f"{label} cannot be read: {error}. It must be open, in binary mode and seekable; "
+            "otherwise pass its content to image_from_bytes()."
+        ) from error
+    return Read(data, None, label)
+
+
+def _read_up_to(file: Any, size: int, label: str) -> bytes:
+    """At most `size` bytes, however few a raw file gives at a time."""
+    chunks: list[bytes] = []
+    while size > 0:
+        chunk: Any = file.read(min(size, _CHUNK))
+        if isinstance(chunk, str):
+            raise InvalidMediaError(f'{label} is in text mode: open the file with mode "rb".')
+        if not isinstance(chunk, bytes):
+            raise InvalidMediaError(f"{label} gave {type(chunk).__name__} instead of bytes.")
+        if not chunk:
+            break
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _data_url(value: Any, limits: MediaLimits) -> Read:
+    label = "The image in the data URL"
+    if not isinstance(value, str):
+        raise InvalidMediaError(f"A data URL must be a string, not {type(value).__name__}.")
+    return Read(*base64text.decode(base64text.data_url_payload(value, label), limits, label), label)
+
+
+def _base64(value: Any, limits: MediaLimits) -> Read:
+    label = "The image in Base64"
+    return Read(*base64text.decode(sources.checked_base64(value), limits, label), label)
+
+
+def _url(_value: Any, _limits: MediaLimits) -> Read:
+    raise UnsupportedContentError(sources.URLS_LATER)
+
+
+_READERS: dict[str, Callable[[Any, MediaLimits], Read]] = {
+    "base64": _base64,
+    "bytes": _bytes,
+    "data_url": _data_url,
+    "file": _file,
+    "path": _path,
+    "url": _url,
+}
