@@ -1,0 +1,154 @@
+"""Messages as the chat templates take them.
+
+The MiniCPM templates raise on what other models shrug off: a system message that is not the first, a second one, the
+role `developer`, a conversation without a user, pictures outside user turns, tool arguments that are no JSON object.
+Here messages are brought into the form that they take, or refused by name before anything is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from minicpm_core.errors import InvalidInputError, UnsupportedContentError
+from minicpm_core.types import ImagePart, ImageSource, Message, TextPart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from minicpm_core.types import Part, ToolCall
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+
+
+def normalise(messages: Sequence[Message]) -> list[Message]:
+    """Messages in the order and roles that the templates take. The given ones are not changed.
+
+    All system messages become one at the head; pictures in a tool's result follow in a user message of their own,
+    after all results of that turn, since no template takes them in a `tool` message.
+
+    Raises:
+        InvalidInputError: No messages, an unknown role, no user message, an empty user message.
+        UnsupportedContentError: A picture in a system or assistant message.
+    """
+    if not messages:
+        raise InvalidInputError("There are no messages: send at least one user message.")
+    system: list[str] = []
+    turns: list[Message] = []
+    tool_pictures: list[Message] = []
+    tool_names: dict[str, str] = {}
+    for message in messages:
+        if message.role not in _ROLES:
+            known = ", ".join(_ROLES)
+            raise InvalidInputError(f"Unknown role {message.role!r}: the chat templates take {known}.")
+        role = _ROLES[message.role]
+        if role == "system":
+            system.append(_text_only(message, "system"))
+            continue
+        if role != "tool":
+            turns += tool_pictures
+            tool_pictures = []
+        if role == "tool":
+            turns.append(_tool_result(message))
+            pictures = [part for part in message.parts if not isinstance(part, TextPart)]
+            if pictures:
+                name = message.name or tool_names.get(message.tool_call_id or "") or message.tool_call_id
+                tool_pictures.append(Message("user", (TextPart(f"Output of tool {name}:"), *pictures)))
+            continue
+        if role == "assistant":
+            _text_only(message, "assistant")
+            tool_names |= {call.id: call.name for call in message.tool_calls}
+        turns.append(message)
+    turns += tool_pictures
+    if not any(message.role == "user" for message in messages):
+        raise InvalidInputError("There is no user message: MiniCPM's chat templates need at least one.")
+    lead = "\n\n".join(text for text in system if text)
+    return [Message("system", lead), *turns] if lead else turns
+
+
+def _text_only(message: Message, role: str) -> str:
+    for part in message.parts:
+        if not isinstance(part, TextPart):
+            raise UnsupportedContentError(f"MiniCPM takes pictures in user messages only, not in {role} messages.")
+    return _join_text(message.parts)
+
+
+def _join_text(parts: Sequence[Part]) -> str:
+    """Text parts as one string, joined as the template joins parts."""
+    return "\n".join(part.text for part in parts if isinstance(part, TextPart) and part.text)
+
+
+def _tool_result(message: Message) -> Message:
+    if not message.tool_call_id:
+        raise InvalidInputError("A tool message must say which call it answers: set tool_call_id.")
+    return Message("tool", _join_text(message.parts), tool_call_id=message.tool_call_id)
+
+
+def render(
+    messages: Sequence[Message], *, splice: Callable[[ImagePart], str], reasoning_field: str | None
+) -> list[dict[str, Any]]:
+    """Normalised messages as the JSON objects of a request.
+
+    Args:
+        messages: From `normalise`, their pictures read.
+        splice: Gives the text that stands in for a picture's base64 until the body is put together.
+        reasoning_field: Where an assistant turn carries its thoughts; `None` if the server takes none.
+    """
+    last_user = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
+    return [
+        _render(message, number, splice, reasoning_field if number > last_user else None)
+        for number, message in enumerate(messages)
+    ]
+
+
+def _render(
+    message: Message, number: int, splice: Callable[[ImagePart], str], reasoning_field: str | None
+) -> dict[str, Any]:
+    rendered: dict[str, Any] = {"role": message.role, "content": _content(message, number, splice)}
+    if message.name:
+        rendered["name"] = message.name
+    if message.tool_call_id:
+        rendered["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        rendered["tool_calls"] = [_render_call(call) for call in message.tool_calls]
+    if reasoning_field and message.reasoning:  # templates read thoughts of the current tool loop only
+        rendered[reasoning_field] = message.reasoning
+    return rendered
+
+
+def _content(message: Message, number: int, splice: Callable[[ImagePart], str]) -> str | list[dict[str, Any]]:
+    parts = message.parts
+    if all(isinstance(part, TextPart) for part in parts):
+        text = _join_text(parts)
+        if not text and message.role == "user":
+            raise InvalidInputError(f"Message {number} (user) is empty: give it text or a picture.")
+        return text
+    rendered: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, TextPart):
+            if part.text:
+                rendered.append({"type": "text", "text": part.text})
+        elif isinstance(part, ImagePart):
+            image: dict[str, Any] = {"url": f"data:{part.media_type};base64,{splice(part)}"}
+            if part.detail:
+                image["detail"] = part.detail
+            rendered.append({"type": "image_url", "image_url": image})
+        elif isinstance(part, ImageSource):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError("A picture was not read before the request was built.")
+        else:
+            raise UnsupportedContentError(f"Message {number} holds a {type(part).__name__}, which is no content part.")
+    return rendered
+
+
+def _render_call(call: ToolCall) -> dict[str, Any]:
+    arguments = call.arguments.strip() or "{}"
+    try:
+        is_object = isinstance(json.loads(arguments), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        raise InvalidInputError(
+            f"The arguments of the call of {call.name!r} are not a JSON object, which the chat template needs. "
+            "Correct or remove that call before sending the conversation again."
+        )
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}

@@ -1,0 +1,113 @@
+"""What a request may ask for, checked before it is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, cast
+
+from minicpm_core.config import ChatOptions, as_timeouts, checked_headers
+from minicpm_core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from minicpm_core.config import ClientConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """The numbers that an option may be."""
+
+    low: float
+    high: float = math.inf
+    whole: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        kinds = int if self.whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            what = "a whole number" if self.whole else "a number"
+            raise InvalidInputError(f"{name} must be {what}, not {type(value).__name__}.")
+        if not math.isfinite(value) or not self.low <= value <= self.high:
+            top = f" to {self.high:g}" if self.high < math.inf else " or more"
+            raise InvalidInputError(f"{name} must be {self.low:g}{top}, not {value!r}.")
+
+
+_NUMBERS: dict[str, _Number] = {
+    "temperature": _Number(0),
+    "top_p": _Number(0, 1),
+    "max_tokens": _Number(1, whole=True),
+    "seed": _Number(-math.inf, whole=True),
+    "presence_penalty": _Number(-2, 2),
+    "frequency_penalty": _Number(-2, 2),
+    "top_logprobs": _Number(0, whole=True),
+    "n": _Number(1, whole=True),
+}
+_FLAGS = ("logprobs", "parallel_tool_calls", "thinking", "stream_usage")
+_BODY_FIELDS = (
+    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
+    "top_logprobs", "n", "logit_bias", "user", "tools", "tool_choice", "parallel_tool_calls", "response_format",
+)  # fmt: skip
+_MAPPINGS = ("logit_bias", "response_format", "extra_body")
+OPTION_NAMES = frozenset(ChatOptions.__annotations__)
+
+
+def merged_options(config: ClientConfig, options: ChatOptions | None) -> dict[str, Any]:
+    """The options of a call over those of its client, checked; what is `None` is left out.
+
+    Raises:
+        InvalidInputError: An option is unknown, or its value cannot be.
+    """
+    merged: dict[str, Any] = {k: v for k, v in config.options.items() if v is not None}
+    if options:
+        merged |= {k: v for k, v in options.items() if v is not None}
+    for name, value in merged.items():
+        number = _NUMBERS.get(name)
+        if number is not None:
+            number.check(name, value)
+        elif name in _FLAGS:
+            if not isinstance(value, bool):
+                raise InvalidInputError(f"{name} must be True or False, not {value!r}.")
+        elif name not in OPTION_NAMES:
+            raise unknown_option(name)
+        elif name in _MAPPINGS and not isinstance(value, Mapping):
+            raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}.")
+    if "extra_headers" in merged:
+        merged["extra_headers"] = checked_headers(merged["extra_headers"])
+    if "timeout" in merged:
+        merged["timeout"] = as_timeouts(merged["timeout"])
+    return merged
+
+
+def unknown_option(name: str) -> InvalidInputError:
+    """The error for an option that does not exist, with the nearest that does."""
+    near = get_close_matches(name, OPTION_NAMES, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return InvalidInputError(
+        f"Unknown option {name!r}.{meant} Fields that only some servers know go into extra_body={{{name!r}: …}}."
+    )
+
+
+def body_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are fields of the request body, in the form in which they are sent."""
+    fields = {name: options[name] for name in _BODY_FIELDS if name in options}
+    if "stop" in fields:
+        fields["stop"] = _stop(fields["stop"])
+    for name in ("tools", "stop", "logit_bias"):
+        if name in fields and not fields[name]:
+            del fields[name]  # an empty list is refused by strict servers and means the same as none
+    if "tools" in fields:
+        fields["tools"] = list(fields["tools"])
+    else:
+        fields.pop("tool_choice", None)
+        fields.pop("parallel_tool_calls", None)
+    if "top_logprobs" in fields:
+        fields.setdefault("logprobs", True)
+    return fields
+
+
+def _stop(stop: Any) -> list[str]:
+    words = [stop] if isinstance(stop, str) else list(cast("Sequence[Any]", stop))
+    if not all(isinstance(word, str) and word for word in words):
+        raise InvalidInputError("stop must be a string or a list of strings, none of them empty.")
+    return words

@@ -1,0 +1,229 @@
+"""Request bodies: options and messages to bytes.
+
+Pictures are spliced into the JSON text as the base64 bytes that they already are: JSON-encoding a 3.75 MB picture costs
+16 ms, splicing it 2.5 ms.  A picture is stood in for by a random mark while the rest is encoded.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minicpm_core._version import __version__
+from minicpm_core.errors import ConfigurationError, InvalidInputError
+from minicpm_core.models import card_for, hosted_id
+from minicpm_core.protocol.messages import normalise, render
+from minicpm_core.protocol.options import body_fields
+from minicpm_core.protocol.reply import ReplyContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from minicpm_core.backends import Backend
+    from minicpm_core.config import ClientConfig, Timeouts
+    from minicpm_core.types import ImagePart, Message
+
+USER_AGENT = f"minicpm-integrations/{__version__}"
+_MARK = secrets.token_hex(16)
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class MiniCPMWarning(UserWarning):
+    """Something was done otherwise than asked, or cannot be done by this server."""
+
+
+@dataclass(slots=True)
+class ServerTraits:
+    """What was learned about a server, kept for the life of a model object and shared by its clients.
+
+    Attributes:
+        backend: The row that applies; `None` until it is known.
+        stream_usage: Whether the server takes `stream_options`.
+        inline_reasoning: Whether it sends thoughts in the content without an opening tag.
+    """
+
+    backend: Backend | None = None
+    stream_usage: bool = True
+    inline_reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to be sent.
+
+    Attributes:
+        method: `GET` or `POST`.
+        path: To be joined to the base URL.
+        headers: Names and values. They hold the key: never to be shown.
+        body: Bytes; empty for `GET`.
+        stream: Whether the answer is read as it comes.
+        timeout: Seconds, by step; `None` for the client's own.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    stream: bool
+    timeout: Timeouts | None
+
+    def __repr__(self) -> str:
+        """Without headers and body: the key and the payload."""
+        return f"Request({self.method} {self.path}, {len(self.body)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request and what reading its reply needs to know."""
+
+    request: Request
+    context: ReplyContext
+
+
+def headers_for(config: ClientConfig, backend: Backend, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The headers of a request; the caller's win over ours, whatever their case.
+
+    Raises:
+        ConfigurationError: The backend needs a key and there is none.
+    """
+    headers = {"accept": "application/json", "content-type": "application/json", "user-agent": USER_AGENT}
+    if config.api_key is not None:
+        headers["authorization"] = f"Bearer {config.api_key.reveal()}"
+    for given in (config.default_headers, extra or {}):
+        headers |= {name.lower(): value for name, value in given.items()}
+    if backend.needs_key and "authorization" not in headers:
+        raise ConfigurationError(
+            f"{backend.title} needs an API key: pass api_key=… or set MINICPM_API_KEY ({backend.key_help}). "
+            "For a server of your own set base_url or MINICPM_BASE_URL; `minicpm emulate` starts one that needs no key."
+        )
+    return headers
+
+
+def build_request(
+    config: ClientConfig,
+    backend: Backend,
+    traits: ServerTraits,
+    options: Mapping[str, Any],
+    messages: Sequence[Message],
+    *,
+    stream: bool,
+) -> Prepared:
+    """The request of a chat completion.
+
+    Args:
+        config: The client's settings.
+        backend: The server's row.
+        traits: What was learned about the server.
+        options: From `merged_options`.
+        messages: With their pictures read.
+        stream: Whether the answer is streamed.
+
+    Raises:
+        InvalidInputError: A message or an option cannot be sent.
+        ConfigurationError: The key is missing.
+    """
+    asked = options.get("model") or config.model
+    model = hosted_id(asked) if backend.resolves_aliases else asked
+    if model != asked:
+        _warn(f"The hosted API serves {asked!r} as {model!r} today; that is what is asked for.")
+    card = card_for(model)
+    thinking = card.thinking_default if options.get("thinking") is None else bool(options["thinking"])
+    pictures: list[ImagePart] = []
+
+    def splice(part: ImagePart) -> str:
+        pictures.append(part)
+        return f"{_MARK}{len(pictures) - 1:06d}"
+
+    rendered = render(normalise(messages), splice=splice, reasoning_field=backend.history_reasoning)
+    body: dict[str, Any] = {"model": model, "messages": rendered, **body_fields(options)}
+    given = set(body)
+    body |= _switches(backend, traits, options, thinking=thinking, stream=stream)
+    extra = dict(options.get("extra_body") or {})
+    if isinstance(extra.get("chat_template_kwargs"), dict) and "chat_template_kwargs" in body:
+        extra["chat_template_kwargs"] = body["chat_template_kwargs"] | extra["chat_template_kwargs"]
+    body |= extra
+    _check_fields(backend, given | set(extra))
+    headers = headers_for(config, backend, options.get("extra_headers"))
+    if stream:
+        headers["accept"] = "text/event-stream"
+    may_come_inline = thinking or (backend.thinking == "none" and card.thinks_by_default)
+    return Prepared(
+        Request("POST", "/chat/completions", headers, _splice(_to_json(body), pictures), stream, options.get("timeout")),
+        ReplyContext(
+            title=backend.title,
+            thinking=may_come_inline,
+            hold=may_come_inline and not traits.inline_reasoning,
+            inline=may_come_inline and traits.inline_reasoning,
+            secrets=(*config.secrets, *(options.get("extra_headers") or {}).values()),
+            max_bytes=config.max_response_bytes,
+            key_help=backend.key_help,
+            model=model,
+        ),
+    )
+
+
+def _switches(
+    backend: Backend, traits: ServerTraits, options: Mapping[str, Any], *, thinking: bool, stream: bool
+) -> dict[str, Any]:
+    """The fields that this library adds: how to think, and how to stream."""
+    fields: dict[str, Any] = {}
+    if backend.thinking == "chat_template_kwargs":
+        fields["chat_template_kwargs"] = {"enable_thinking": thinking}
+    elif backend.thinking == "reasoning_effort":
+        fields["reasoning_effort"] = "medium" if thinking else "none"
+    elif options.get("thinking") is not None:
+        _warn(
+            f"It is not known how this server switches thinking, so thinking={thinking} was not sent. "
+            "Name the server with backend=…, or pass its own field in extra_body."
+        )
+    if stream:
+        fields["stream"] = True
+        wanted = options.get("stream_usage")
+        if wanted or (wanted is None and backend.stream_usage and traits.stream_usage):
+            fields["stream_options"] = {"include_usage": True}
+    return fields
+
+
+def _check_fields(backend: Backend, given: set[str]) -> None:
+    fields = given - {"model", "messages", "stream"}
+    if backend.fields is not None:
+        refused = sorted(fields - backend.fields)
+        if refused:
+            raise InvalidInputError(
+                f"{backend.title} does not take {', '.join(map(repr, refused))} and would answer 422. "
+                "Leave it out, or set it where the server is started."
+            )
+    ignored = sorted(fields & backend.ignores)
+    if ignored:
+        _warn(f"{backend.title} ignores {', '.join(map(repr, ignored))}.")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, MiniCPMWarning, stacklevel=2)
+
+
+def _to_json(body: dict[str, Any]) -> bytes:
+    try:
+        return _encode(body).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"A message or an option holds a lone surrogate (U+{ord(error.object[error.start]):04X}), "
+            "which is not text and cannot be sent. Decode the text it came from with errors='replace'."
+        ) from None
+    except ValueError:
+        raise InvalidInputError("A message or an option holds NaN or infinity, or refers to itself.") from None
+    except TypeError as error:
+        raise InvalidInputError(f"A message or an option cannot be sent as JSON: {error}.") from None
+
+
+def _splice(text: bytes, pictures: list[ImagePart]) -> bytes:
+    if not pictures:
+        return text
+    pieces = text.split(_MARK.encode())
+    spliced = [pieces[0]]
+    for piece in pieces[1:]:
+        spliced += (pictures[int(piece[:6])].base64, piece[6:])
+    return b"".join(spliced)
