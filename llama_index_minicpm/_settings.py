@@ -1,0 +1,249 @@
+"""The settings of a `MiniCPM` object, and how they stay with it: checked, changed, copied, pickled, never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+from llama_index.core.base.llms.types import LLMMetadata
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.types import BaseOutputParser, PydanticProgramMode
+from typing_extensions import override
+
+from minicpm_core import AsyncMiniCPMClient, ChatOptions, ClientConfig, MiniCPMClient, ServerTraits
+from minicpm_core.config import Timeouts, TimeoutSetting, as_timeouts
+from minicpm_core.errors import ConfigurationError
+from minicpm_core.models import card_for
+
+if TYPE_CHECKING:
+    from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType
+
+DEFAULT_CONTEXT_WINDOW = 32_768
+"""Tokens. What LlamaIndex packs into one prompt depends on it; servers often serve less than the model was made for."""
+
+_OPTIONS = (
+    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
+    "top_logprobs", "thinking", "stream_usage", "extra_body",
+)  # fmt: skip
+_CONNECTION = (
+    "model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", "http_client",
+    "async_http_client",
+)  # fmt: skip
+_NOT_PICKLED = ("api_key", "default_headers", "http_client", "async_http_client")
+
+
+class MiniCPMSettings(FunctionCallingLLM):
+    """Everything of `MiniCPM` that is not a call."""
+
+    # A validation error would otherwise quote its input, and that may be the key.
+    model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+    model: str = Field(description="The model to ask for.")
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False, description="The key.")
+    base_url: str = Field(description="Of the API, ending in its version.")
+    backend: str = Field(default="auto", description="The kind of server, or auto to find out.")
+    timeout: float | Timeouts | None = Field(default=None, description="Seconds to wait, for each step.")
+    max_retries: int = Field(default=2, description="How often a failed request is made again.")
+    default_headers: dict[str, str] | None = Field(
+        default=None, exclude=True, repr=False, description="Sent with each request; may hold secrets."
+    )
+    http_client: Any = Field(default=None, exclude=True, repr=False, description="An httpx.Client of one's own.")
+    async_http_client: Any = Field(
+        default=None, exclude=True, repr=False, description="An httpx.AsyncClient of one's own."
+    )
+    temperature: float | None = Field(default=None, description="Sampling temperature.")
+    top_p: float | None = Field(default=None, description="Nucleus sampling.")
+    max_tokens: int | None = Field(default=None, description="The most tokens to write, reasoning included.")
+    stop: str | list[str] | None = Field(default=None, description="Where to stop writing.")
+    seed: int | None = Field(default=None, description="Makes sampling repeatable where the server can.")
+    presence_penalty: float | None = Field(default=None, description="As in the Chat Completions API.")
+    frequency_penalty: float | None = Field(default=None, description="As in the Chat Completions API.")
+    logprobs: bool | None = Field(default=None, description="Ask for log probabilities.")
+    top_logprobs: int | None = Field(default=None, description="How many candidates for each token.")
+    thinking: bool | None = Field(default=None, description="Think before answering; None leaves it to the model.")
+    stream_usage: bool | None = Field(default=None, description="Ask for token counts in streams.")
+    extra_body: dict[str, Any] | None = Field(default=None, description="Further fields of the request.")
+    context_window: int | None = Field(default=None, description="Tokens that fit; None takes a careful default.")
+    is_function_calling: bool | None = Field(default=None, description="Whether to offer tools; None asks the card.")
+
+    _client: MiniCPMClient | None = PrivateAttr(default=None)
+    _aclient: AsyncMiniCPMClient | None = PrivateAttr(default=None)
+    _traits: ServerTraits = PrivateAttr(default_factory=ServerTraits)
+
+    _aliases: ClassVar[Mapping[str, str]] = {"api_base": "base_url"}
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        api_key: str | SecretStr | None = None,
+        base_url: str | None = None,
+        backend: str | None = None,
+        timeout: TimeoutSetting = None,
+        max_retries: int = 2,
+        default_headers: Mapping[str, str] | None = None,
+        http_client: Any = None,
+        async_http_client: Any = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: str | list[str] | None = None,
+        seed: int | None = None,
+        presence_penalty: float | None = None,
+        frequency_penalty: float | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        thinking: bool | None = None,
+        stream_usage: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        context_window: int | None = None,
+        is_function_calling: bool | None = None,
+        callback_manager: CallbackManager | None = None,
+        system_prompt: str | None = None,
+        messages_to_prompt: MessagesToPromptType | None = None,
+        completion_to_prompt: CompletionToPromptType | None = None,
+        pydantic_program_mode: PydanticProgramMode = PydanticProgramMode.DEFAULT,
+        output_parser: BaseOutputParser | None = None,
+        **more: Any,
+    ) -> None:
+        given = locals()
+        settings = {name: given[name] for name in type(self).model_fields if name in given} | self._known(more)
+        config = _config(settings)
+        settings |= {
+            "model": config.model,
+            "api_key": SecretStr(config.api_key.reveal()) if config.api_key else None,
+            "base_url": config.base_url,
+            "backend": config.backend,
+            "callback_manager": settings.get("callback_manager") or CallbackManager([]),
+        }
+        super().__init__(**settings)
+
+    @classmethod
+    def _known(cls, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings without a parameter of their own: aliases, fields of the base classes and of subclasses."""
+        settings = {cls._aliases.get(name, name): value for name, value in more.items()}
+        for name in settings:
+            if name not in cls.model_fields:
+                near = get_close_matches(name, [*cls.model_fields, *cls._aliases], n=1)
+                meant = f" Did you mean {near[0]!r}?" if near else ""
+                raise ConfigurationError(f"{cls.__name__} has no setting {name!r}.{meant}")
+        return settings
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _timeouts(cls, timeout: Any) -> Any:
+        """Take anything shaped like `httpx.Timeout`; numbers and dictionaries are Pydantic's to read."""
+        return as_timeouts(timeout) if hasattr(timeout, "connect") else timeout
+
+    # -- The settings in use -------------------------------------------------------------------------------------------
+
+    @property
+    def api_base(self) -> str:
+        """The same as `base_url`, under the name that other integrations use."""
+        return self.base_url
+
+    @property
+    @override
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex needs to know of the model; made from settings and the model card alone."""
+        card = card_for(self.model)
+        careful = min(DEFAULT_CONTEXT_WINDOW, card.context_window or DEFAULT_CONTEXT_WINDOW)
+        return LLMMetadata(
+            context_window=self.context_window or careful,
+            num_output=self.max_tokens or -1,
+            is_chat_model=True,
+            is_function_calling_model=card.tools if self.is_function_calling is None else self.is_function_calling,
+            model_name=self.model,
+        )
+
+    def _sync(self) -> MiniCPMClient:
+        if self._client is None:
+            self._client = MiniCPMClient(_config(self.__dict__), http_client=self.http_client, traits=self._traits)
+        return self._client
+
+    def _async(self) -> AsyncMiniCPMClient:
+        if self._aclient is None:
+            self._aclient = AsyncMiniCPMClient(
+                _config(self.__dict__), http_client=self.async_http_client, traits=self._traits
+            )
+        return self._aclient
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(self._aliases.get(name, name), value)
+        if name in _CHANGES_CLIENTS:
+            self._forget_clients()
+
+    def _forget_clients(self) -> Self:
+        """Make new clients at the next call. Connections are pooled outside of them, and streams keep theirs."""
+        self._client = self._aclient = None
+        self._traits = ServerTraits()
+        return self
+
+    # -- Copies and pickles --------------------------------------------------------------------------------------------
+
+    @override
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        return copied._forget_clients()  # noqa: SLF001 - a MiniCPM too
+
+    @override
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy that keeps the key, and shares HTTP clients that were handed in: they cannot be copied."""
+        memo = {} if memo is None else memo
+        memo |= {id(client): client for client in (self.http_client, self.async_http_client)}
+        copied = super().__deepcopy__(memo)
+        return copied._forget_clients()  # noqa: SLF001 - a MiniCPM too
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without the key, headers and HTTP clients: the process that loads it reads its own environment."""
+        bare = self.model_copy(update=dict.fromkeys(_NOT_PICKLED))
+        return super(MiniCPMSettings, bare).__getstate__()
+
+    @override
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state["__dict__"])  # type: ignore[misc]
+
+    # -- The end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close what the synchronous calls opened. The object can be used again."""
+        if self._client is not None:
+            self._client.close()
+
+    async def aclose(self) -> None:
+        """Close what all calls opened. The object can be used again."""
+        self.close()
+        if self._aclient is not None:
+            await self._aclient.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+
+_CHANGES_CLIENTS = frozenset({*_OPTIONS, *_CONNECTION, "api_base"})
+
+
+def _config(settings: Mapping[str, Any]) -> ClientConfig:
+    """The core's settings.
+
+    Raises:
+        ConfigurationError: A setting cannot be.
+    """
+    return ClientConfig.create(
+        **{name: settings.get(name) for name in _CONNECTION if not name.endswith("http_client")},
+        options=cast("ChatOptions", {name: settings.get(name) for name in _OPTIONS}),
+    )

@@ -1,0 +1,252 @@
+"""`MiniCPM`: the eight calls of a LlamaIndex LLM, each translate, call the core, translate back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from typing_extensions import override
+
+from llama_index_minicpm._messages import to_core, user_turn
+from llama_index_minicpm._responses import (
+    ChatReader,
+    CompletionReader,
+    aresponses,
+    chat_response,
+    completion_response,
+    responses,
+)
+from llama_index_minicpm._settings import MiniCPMSettings
+from llama_index_minicpm._tools import first_call_only, tool_request, tool_selections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from llama_index.core.base.llms.types import (
+        ChatMessage,
+        ChatResponse,
+        ChatResponseAsyncGen,
+        ChatResponseGen,
+        CompletionResponse,
+        CompletionResponseAsyncGen,
+        CompletionResponseGen,
+    )
+    from llama_index.core.llms.llm import ToolSelection
+    from llama_index.core.tools import BaseTool
+
+    from minicpm_core import ChatOptions
+    from minicpm_core.types import Message
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+    def llm_chat_callback() -> Callable[[F], F]:
+        """LlamaIndex's, which has no types of its own."""
+        ...
+
+    def llm_completion_callback() -> Callable[[F], F]:
+        """LlamaIndex's, which has no types of its own."""
+        ...
+else:
+    from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+
+
+class MiniCPM(MiniCPMSettings):
+    """A MiniCPM model that LlamaIndex can talk to: text and pictures in, text, reasoning and tool calls out.
+
+    Example:
+        ```python
+        llm = MiniCPM(temperature=0.2)
+        llm.complete("What is on the table?", image_documents=[ImageBlock(path="photo.jpg")])
+        ```
+
+    Settings come from arguments, then the environment (`MINICPM_API_KEY`, `MINICPM_BASE_URL`, `MINICPM_MODEL`,
+    `MINICPM_BACKEND`), then defaults.  All but the connection's can be given for one call too, as keywords:
+    `llm.chat(messages, temperature=0, thinking=True)`.  Setting an attribute takes effect at the next call.
+
+    The key and the headers are in no representation, dictionary or pickle; a copy keeps them, and the process that
+    loads a pickle reads the key from its own environment.
+
+    Args:
+        model: The model's id, `MiniCPM-V-4.6-1B` by default.
+        api_key: The key; servers of one's own may need none.
+        base_url: Of the API (alias `api_base`), the vendor's hosted API by default.
+        backend: The kind of server: `auto`, `modelbest`, `vllm`, `sglang`, `llamacpp`, `ollama`, `transformers` or
+            `generic`.
+        timeout: Seconds for each step, `minicpm_core.config.Timeouts` or an `httpx.Timeout`.
+        max_retries: How often a failed request is made again.
+        default_headers: Sent with each request.
+        http_client: An `httpx.Client` of one's own for the synchronous calls.
+        async_http_client: An `httpx.AsyncClient` of one's own for the asynchronous ones.
+        temperature, top_p, max_tokens, stop, seed, presence_penalty, frequency_penalty, logprobs, top_logprobs: As in
+            the Chat Completions API.
+        thinking: Whether to think before answering; `None` leaves it to the model.
+        stream_usage: Whether to ask for token counts in streams; `None` asks where the server takes it.
+        extra_body: Further fields of the request, such as `top_k`.
+        context_window: Tokens that fit into the prompt and the answer; 32,768 by default, or less where the model was
+            made for less. LlamaIndex packs prompts by it.
+        is_function_calling: Whether agents and structured output may use tools; by default what the model's card says.
+        callback_manager, system_prompt, messages_to_prompt, completion_to_prompt, pydantic_program_mode,
+            output_parser: As for every LlamaIndex LLM.
+
+    Raises:
+        ConfigurationError: A setting is unknown or cannot be.
+
+    Every call raises the errors of `minicpm_core.errors`.
+    """
+
+    @classmethod
+    @override
+    def class_name(cls) -> str:
+        """The name in serialised form; it says `multi_modal`, which LlamaIndex's multimodal engines look for."""
+        return "minicpm_multi_modal_llm"
+
+    # -- Chat ----------------------------------------------------------------------------------------------------------
+
+    @llm_chat_callback()
+    @override
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation.
+
+        Args:
+            messages: With text and `ImageBlock`s. They are not changed.
+            **kwargs: Settings for this call (`minicpm_core.ChatOptions`).
+        """
+        completion = self._sync().complete(to_core(messages), _options(kwargs))
+        return chat_response(completion)
+
+    @llm_chat_callback()
+    @override
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer a conversation, piece by piece. The request is made, and its errors raised, by the call itself.
+
+        Thoughts come in `additional_kwargs["thinking_delta"]`; the last response has the whole message, and the usage
+        in `raw`. Closing or dropping the generator closes the connection.
+        """
+        stream = self._sync().stream(to_core(messages), _options(kwargs))
+        return responses(stream, ChatReader())
+
+    @llm_chat_callback()
+    @override
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """`chat`, asynchronously."""
+        completion = await self._async().complete(to_core(messages), _options(kwargs))
+        return chat_response(completion)
+
+    @llm_chat_callback()
+    @override
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """`stream_chat`, asynchronously."""
+        stream = await self._async().stream(to_core(messages), _options(kwargs))
+        return aresponses(stream, ChatReader())
+
+    # -- Complete ------------------------------------------------------------------------------------------------------
+
+    @llm_completion_callback()
+    @override
+    def complete(
+        self, prompt: str, formatted: bool = False, *, image_documents: Sequence[Any] | None = None, **kwargs: Any
+    ) -> CompletionResponse:
+        """Answer a prompt, sent as one user message.
+
+        Args:
+            prompt: The text; `completion_to_prompt` is applied unless it is `formatted`.
+            formatted: The prompt is ready.
+            image_documents: Pictures beside it: `ImageBlock`, `ImageDocument`, `ImageNode`, or any node or document
+                with an `image_resource`.
+            **kwargs: Settings for this call (`minicpm_core.ChatOptions`).
+        """
+        completion = self._sync().complete(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
+        return completion_response(completion)
+
+    @llm_completion_callback()
+    @override
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, *, image_documents: Sequence[Any] | None = None, **kwargs: Any
+    ) -> CompletionResponseGen:
+        """Answer a prompt, piece by piece, as `stream_chat` does."""
+        stream = self._sync().stream(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
+        return responses(stream, CompletionReader())
+
+    @llm_completion_callback()
+    @override
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, *, image_documents: Sequence[Any] | None = None, **kwargs: Any
+    ) -> CompletionResponse:
+        """`complete`, asynchronously."""
+        completion = await self._async().complete(
+            self._turn(prompt, image_documents, formatted=formatted), _options(kwargs)
+        )
+        return completion_response(completion)
+
+    @llm_completion_callback()
+    @override
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, *, image_documents: Sequence[Any] | None = None, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """`stream_complete`, asynchronously."""
+        stream = await self._async().stream(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
+        return aresponses(stream, CompletionReader())
+
+    def _turn(self, prompt: str, images: Sequence[Any] | None, *, formatted: bool) -> list[Message]:
+        if not formatted and self.completion_to_prompt is not None:
+            prompt = self.completion_to_prompt(prompt)
+        return user_turn(prompt, images)
+
+    # -- Tools ---------------------------------------------------------------------------------------------------------
+
+    @override
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """What the `chat_with_tools` family passes to the `chat` family; the history given is not changed."""
+        request = tool_request(
+            tools,
+            user_msg=user_msg,
+            chat_history=chat_history,
+            tool_required=tool_required,
+            tool_choice=tool_choice,
+        )
+        return request | kwargs
+
+    @override
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Only the first call, where parallel ones are not allowed."""
+        return response if allow_parallel_tool_calls else first_call_only(response)
+
+    @override
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The tool calls in a response. Of an unfinished one, those that have a name, with arguments so far.
+
+        Args:
+            response: From any of the chat calls, whole or a chunk of a stream.
+            error_on_no_tool_call: Raise where there is none.
+            **kwargs: Not used.
+
+        Raises:
+            ValueError: There is no tool call.
+            MalformedReplyError: The arguments of a finished call are not a JSON object.
+        """
+        selections = tool_selections(response.message)
+        if error_on_no_tool_call and not selections:
+            raise ValueError("The model called no tool. Its answer is in response.message.")
+        return selections
+
+
+def _options(kwargs: dict[str, Any]) -> ChatOptions:
+    """The settings of one call. The core checks them and refuses those that it does not know."""
+    return cast("ChatOptions", kwargs)
