@@ -52,8 +52,9 @@ lowest: ## pytest on the oldest supported versions, in .venv-lowest
 	@echo "== pytest, lowest versions"
 	@.venv-lowest/bin/python -m pytest -q $(PYTEST)
 
-bench: $(ENVIRONMENT) ## Benchmarks: ours, our peers', the bare floor
-	@$(BIN)/python benchmarks/run.py
+bench: ## Benchmarks: ours, our peers', the bare floor, in .venv-bench (SECTIONS="langchain" for some)
+	@$(FIND_PYTHON); "$$python" requirements/install.py .venv-bench requirements/bench.lock
+	@.venv-bench/bin/python benchmarks/run.py $(SECTIONS)
 
 dist: $(ENVIRONMENT) ## Build the sdist, and the wheel from it, into dist/
 	@rm -rf dist
@@ -69,10 +70,12 @@ lock: ## Compile requirements/*.lock anew (needs uv)
 	$(COMPILE) --extra all --resolution lowest-direct --no-annotate --output-file requirements/lowest.constraints.tmp
 	$(COMPILE) --extra all --group test --constraint requirements/lowest.constraints.tmp --generate-hashes \
 	  --output-file requirements/lowest.lock
+	$(COMPILE) --extra all --group bench --override requirements/overrides.txt --constraint requirements/dev.lock \
+	  --no-annotate --generate-hashes --output-file requirements/bench.lock
 	@rm -f requirements/lowest.constraints.tmp
 
 clean: ## Remove what the targets above made
-	rm -rf .venv .venv.lock .venv-lowest .venv-lowest.lock .nox dist build .coverage .coverage.* \
+	rm -rf .venv .venv.lock .venv-lowest .venv-lowest.lock .venv-bench .venv-bench.lock .nox dist build .coverage .coverage.* \
 	  .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .benchmarks
 
 environment:

@@ -1,0 +1,59 @@
+"""Run the benchmarks and print their tables as Markdown.
+
+    python benchmarks/run.py [imports] [langchain] [llama_index]
+
+Each section runs in a process of its own, ours beside the peers, raw httpx and the framework's bare floor, in one run.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+SECTIONS = ("imports", "langchain", "llama_index")
+PACKAGES = (
+    "langchain-core", "langchain-openai", "langchain-mistralai", "llama-index-core", "llama-index-llms-openai-like",
+    "openai", "httpx", "pydantic",
+)  # fmt: skip
+
+
+def _section(name: str) -> None:
+    if name == "imports":
+        import imports  # noqa: PLC0415 - a section is a process
+
+        print("\n".join(imports.main()))
+        return
+    from server import Server  # noqa: PLC0415
+
+    with Server() as server:
+        if name == "langchain":
+            import langchain_cases as cases  # noqa: PLC0415
+        else:
+            import llama_index_cases as cases  # noqa: PLC0415
+        print("\n".join(cases.main(server)))
+
+
+def main() -> int:
+    """Run the sections that are named, or all."""
+    asked = sys.argv[1:] or list(SECTIONS)
+    if asked[0] == "--section":
+        _section(asked[1])
+        return 0
+    unknown = [name for name in asked if name not in SECTIONS]
+    if unknown:
+        print(f"Unknown section {unknown[0]!r}: it must be one of {', '.join(SECTIONS)}.", file=sys.stderr)
+        return 2
+    print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES) + "\n")
+    for name in asked:
+        print(f"{name} …", file=sys.stderr)
+        done = subprocess.run([sys.executable, str(Path(__file__)), "--section", name], check=False)  # noqa: S603
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
