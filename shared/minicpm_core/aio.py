@@ -162,11 +162,16 @@ class _Exchange:
         self._response: Any = None
         self.chunks: AsyncIterator[bytes] = _nothing()
         self._request: Request | None = None
+        self._loop = asyncio.get_running_loop()
 
-    @property
-    def open(self) -> bool:
-        """Whether a response or a place in the pool is held."""
-        return self._response is not None or self._shard is not None
+    def abandon(self) -> None:
+        """Close as soon as the loop runs again."""
+        if (self._response is not None or self._shard is not None) and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self.aclose()))
+
+    def __del__(self) -> None:
+        """Close: a stream that was left must not keep its connection."""
+        self.abandon()
 
     async def drive(self, flow: Flow[T]) -> T:
         """Carry a flow's commands out until it returns."""
@@ -271,8 +276,7 @@ class AsyncCompletionStream:
         """Made by `AsyncMiniCPMClient.stream`."""
         self._exchange = exchange
         self._decoder = begun.decoder
-        self._loop = asyncio.get_running_loop()
-        self._deltas = self._iterate(begun.deltas)
+        self._deltas = _iterate(exchange, begun)
 
     @property
     def partial(self) -> Completion:
@@ -292,6 +296,10 @@ class AsyncCompletionStream:
         await self._deltas.aclose()
         await self._exchange.aclose()
 
+    def abandon(self) -> None:
+        """End the request without waiting for it: for finalizers and other places that cannot await."""
+        self._exchange.abandon()
+
     async def __aenter__(self) -> Self:
         """Itself."""
         return self
@@ -302,31 +310,26 @@ class AsyncCompletionStream:
         """Close."""
         await self.aclose()
 
-    def __del__(self) -> None:
-        """Close: a stream that was left must not keep its connection."""
-        exchange, loop = self._exchange, self._loop
-        if exchange.open and not loop.is_closed():
-            loop.call_soon_threadsafe(lambda: loop.create_task(exchange.aclose()))
 
-    async def _iterate(self, first: list[Delta]) -> AsyncGenerator[Delta, None]:
-        decoder = self._decoder
-        exchange = self._exchange
-        try:
-            for delta in first:
+async def _iterate(exchange: _Exchange, begun: Begun) -> AsyncGenerator[Delta, None]:
+    """The deltas. It knows the exchange and not the stream, so that dropping the two needs no garbage collector."""
+    decoder = begun.decoder
+    try:
+        for delta in begun.deltas:
+            yield delta
+        feed = decoder.feed
+        async for chunk in exchange.chunks:
+            for delta in feed(chunk):
                 yield delta
-            feed = decoder.feed
-            async for chunk in exchange.chunks:
-                for delta in feed(chunk):
-                    yield delta
-                if decoder.done:
-                    await exchange.drain()
-                    break
-            for delta in decoder.finish():
-                yield delta
-            exchange.client.traits.inline_reasoning |= decoder.saw_inline_reasoning
-        except APIError:
-            raise
-        except Exception as error:
-            raise cut_short(decoder, exchange.failure(error)) from error
-        finally:
-            await exchange.aclose()
+            if decoder.done:
+                await exchange.drain()
+                break
+        for delta in decoder.finish():
+            yield delta
+        exchange.client.traits.inline_reasoning |= decoder.saw_inline_reasoning
+    except APIError:
+        raise
+    except Exception as error:
+        raise cut_short(decoder, exchange.failure(error)) from error
+    finally:
+        await exchange.aclose()

@@ -26,7 +26,7 @@ from minicpm_core.protocol.flow import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from types import TracebackType
 
     from minicpm_core.backends import Backend
@@ -183,6 +183,10 @@ class _Exchange:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        """Close: a stream that was left must not keep its connection."""
+        self.close()
+
     def _send(self, request: Request) -> Outcome:
         self._request = request
         http_client = self.client._http_client  # noqa: SLF001 - the same module
@@ -238,7 +242,7 @@ class CompletionStream:
         """Made by `MiniCPMClient.stream`."""
         self._exchange = exchange
         self._decoder = begun.decoder
-        self._deltas = self._iterate(begun.deltas)
+        self._deltas = _iterate(exchange, begun)
 
     @property
     def partial(self) -> Completion:
@@ -268,23 +272,20 @@ class CompletionStream:
         """Close."""
         self.close()
 
-    def __del__(self) -> None:
-        """Close: a stream that was left must not keep its connection."""
-        self._exchange.close()
 
-    def _iterate(self, first: list[Delta]) -> Any:
-        decoder = self._decoder
-        exchange = self._exchange
-        try:
-            yield from first
-            feed = decoder.feed
-            for chunk in exchange.chunks():
-                yield from feed(chunk)
-            yield from decoder.finish()
-            exchange.client.traits.inline_reasoning |= decoder.saw_inline_reasoning
-        except APIError as error:
-            if decoder.done:
-                return  # the answer was complete: how the connection ended does not matter
-            raise cut_short(decoder, error) from error.__cause__
-        finally:
-            exchange.close()
+def _iterate(exchange: _Exchange, begun: Begun) -> Generator[Delta, None, None]:
+    """The deltas. It knows the exchange and not the stream, so that dropping the two needs no garbage collector."""
+    decoder = begun.decoder
+    try:
+        yield from begun.deltas
+        feed = decoder.feed
+        for chunk in exchange.chunks():
+            yield from feed(chunk)
+        yield from decoder.finish()
+        exchange.client.traits.inline_reasoning |= decoder.saw_inline_reasoning
+    except APIError as error:
+        if decoder.done:
+            return  # the answer was complete: how the connection ended does not matter
+        raise cut_short(decoder, error) from error.__cause__
+    finally:
+        exchange.close()
