@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from tests.house.support import ROOT
 
-LOCKS = ("dev.lock", "lowest.lock")
+LOCKS = ("bench.lock", "dev.lock", "lowest.lock")
 _PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -36,10 +36,12 @@ def _runtime() -> list[Requirement]:
     return [Requirement(text) for texts in lists for text in texts]
 
 
-def _tools() -> list[Requirement]:
-    """The requirements of the dependency groups."""
-    groups = _PROJECT["dependency-groups"].values()
-    return [Requirement(text) for group in groups for text in group if isinstance(text, str)]
+def _group(name: str) -> list[Requirement]:
+    """The requirements of a dependency group and of the groups in it."""
+    found: list[Requirement] = []
+    for entry in _PROJECT["dependency-groups"][name]:
+        found += [Requirement(entry)] if isinstance(entry, str) else _group(entry["include-group"])
+    return found
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -56,9 +58,11 @@ def test_no_index_or_host_is_named(lock: str) -> None:
     assert re.findall(r"^.*(?:://|--index|--find-links|--trusted).*$", _text(lock), re.MULTILINE) == []
 
 
-def test_the_development_lock_satisfies_the_project() -> None:
-    pins = _pins("dev.lock")
-    for need in (*_runtime(), *_tools()):
+@pytest.mark.parametrize(("lock", "group"), [("bench.lock", "bench"), ("dev.lock", "dev"), ("lowest.lock", "test")])
+def test_the_locks_satisfy_the_project(lock: str, group: str) -> None:
+    """A change of pyproject.toml was followed by `make lock`."""
+    pins = _pins(lock)
+    for need in (*_runtime(), *_group(group)):
         versions = pins[canonicalize_name(need.name)]
         assert all(need.specifier.contains(version) for version in versions), need
 
