@@ -1,0 +1,80 @@
+"""What a text offers for filling in forms: named values, quoted words, names, numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAMED = re.compile(
+    r"""["'`]?\b([A-Za-z]\w*)["'`]?\s*(?::|=|\bis\b)\s*(?:"([^"]*)"|'([^']*)'|(-?\d+(?:\.\d+)?)|([^\s,;.!?][^,;.!?\n]*))"""
+)
+_CALLED = re.compile(r"\b(?:named|called)\s+", re.IGNORECASE)
+_QUOTED = re.compile(r'"([^"\n]+)"|(?<!\w)\'([^\'\n]+)\'(?!\w)|`([^`\n]+)`|“([^”\n]+)”|「([^」\n]+)」')
+_PROPER = re.compile(r"(?<![.!?:\n] )(?<!^)\b[A-Z][\w'-]*(?:,? [A-Z][\w'-]*)*", re.MULTILINE)
+_PHRASE = re.compile(r"\b(?:about|in|at|for|from|of|to|into)\s+([^,;.!?\n]+)", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
+_SENTENCE = re.compile(r"\s*(.+?[.!?\u3002\uff01\uff1f](?=\s|$)|.+?$)", re.MULTILINE)
+_COMMON = frozenset({"A", "AI", "An", "I", "I'm", "JSON", "The", "Use", "Using"})
+
+
+@dataclass(slots=True)
+class Clues:
+    """What a text offers. The sequences are used up: each value is taken once, in its order.
+
+    Attributes:
+        text: The text itself.
+        named: Values by a name in lower case, with blanks between its words.
+        strings: Words worth taking.
+        numbers: Numbers.
+    """
+
+    text: str
+    named: dict[str, Any] = field(default_factory=dict[str, Any])
+    strings: Iterator[str] = field(default_factory=lambda: iter(()))
+    numbers: Iterator[float] = field(default_factory=lambda: iter(()))
+
+    def value(self, name: str) -> Any:
+        """The value of a property that the text names; `None` if it names none.
+
+        Args:
+            name: The property's name, such as `customer_name`: its last word alone will do.
+        """
+        key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-\s]+", " ", name).lower()
+        return self.named.get(key, self.named.get(key.rsplit(" ", 1)[-1]))
+
+
+def clues_in(text: str, known: dict[str, Any] | None = None) -> Clues:
+    """What a text offers.
+
+    Args:
+        text: Of the user, or of a tool.
+        known: Values that were measured; they win over the text's.
+    """
+    named: dict[str, Any] = {}
+    for match in _NAMED.finditer(text):
+        named.setdefault(match[1].lower(), next(group for group in match.groups()[1:] if group is not None).strip())
+    called = _CALLED.search(text)
+    quoted = [next(filter(None, match.groups())) for match in _QUOTED.finditer(text)]
+    proper = [match[0] for match in _PROPER.finditer(text) if match[0] not in _COMMON]
+    if called:
+        name = _QUOTED.match(text, called.end()) or _PROPER.match(text, called.end())
+        if name:
+            named["name"] = next(filter(None, name.groups()), name[0])
+    phrases = [match[1].strip() for match in _PHRASE.finditer(text)]
+    return Clues(
+        text=text,
+        named=named | (known or {}),
+        strings=iter(dict.fromkeys([*quoted, *proper, *phrases])),
+        numbers=iter([float(match[0]) for match in _NUMBER.finditer(text)]),
+    )
+
+
+def first_sentence(text: str, most: int = 200) -> str:
+    """The first sentence of a text, cut to a number of characters."""
+    match = _SENTENCE.match(text)
+    sentence = match[1].strip() if match else text.strip()
+    return sentence if len(sentence) <= most else f"{sentence[: most - 1].rstrip()}…"

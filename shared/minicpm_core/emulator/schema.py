@@ -1,0 +1,225 @@
+"""Filling in a JSON schema by rule, so that the result fits it: the same text gives the same values.
+
+Understood are types (also several), `properties`, `required`, `items`, `prefixItems`, `enum`, `const`, `default`,
+`$ref` within the schema, `anyOf`, `oneOf` and `allOf`, bounds and lengths, and the formats in the table.  `pattern`,
+`not`, `if` and their like are not: a schema with them may get values that do not fit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from minicpm_core.emulator.clues import first_sentence
+from minicpm_core.emulator.values import as_list, as_object, is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from minicpm_core.emulator.clues import Clues
+
+_FORMATS = {
+    "date": "2026-01-01",
+    "date-time": "2026-01-01T00:00:00Z",
+    "duration": "P1D",
+    "email": "nobody@example.org",
+    "hostname": "example.org",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "time": "00:00:00Z",
+    "uri": "https://example.org/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+_DEEPEST = 6
+"""Below this depth optional properties and items are left out, so that a schema that holds itself comes to an end."""
+_MOST_ITEMS = 8
+_NO_WORDS = frozenset({"0", "false", "no", "none", "off"})
+
+
+def fill(schema: Mapping[str, Any], clues: Clues, *, optional: bool = True) -> Any:
+    """A value that fits a schema.
+
+    Args:
+        schema: A JSON schema.
+        clues: What the text offers; used up on the way.
+        optional: Whether properties that are not required are filled in although the text does not name them.
+    """
+    return _Filler(schema, clues, optional=optional).value(schema, "", 0)
+
+
+class _Filler:
+    def __init__(self, root: Mapping[str, Any], clues: Clues, *, optional: bool) -> None:
+        self.root = root
+        self.clues = clues
+        self.optional = optional
+        self.makers: dict[str, Callable[[Mapping[str, Any], str, int], Any]] = {
+            "object": self.object,
+            "array": self.array,
+            "string": self.string,
+            "integer": self.number,
+            "number": self.number,
+            "boolean": self.boolean,
+            "null": _nothing,
+        }
+
+    def value(self, schema: Any, name: str, depth: int) -> Any:
+        plain = self.resolved(schema)
+        if "const" in plain:
+            return plain["const"]
+        choices = as_list(plain.get("enum"))
+        if choices:
+            return self.choice(choices, name)
+        return self.makers[_type(plain)](plain, name, depth)
+
+    def resolved(self, schema: Any, budget: int = 8) -> Mapping[str, Any]:
+        """The schema without references and alternatives: the first alternative that is not null is taken.
+
+        Args:
+            schema: The schema.
+            budget: References to follow: a longer chain is taken for a circle.
+        """
+        plain: Mapping[str, Any] = as_object(schema) or {}
+        for left in range(budget, 0, -1):
+            if "$ref" in plain:
+                rest = {key: value for key, value in plain.items() if key != "$ref"}
+                plain = {**self.referred(str(plain["$ref"])), **rest}
+                continue
+            key = next((key for key in ("allOf", "anyOf", "oneOf") if as_list(plain.get(key))), None)
+            if key is None:
+                return plain
+            options = [as_object(option) or {} for option in plain[key]]
+            taken = options if key == "allOf" else [_first_not_null(options)]
+            plain = {k: v for k, v in plain.items() if k != key}
+            for option in taken:
+                plain = _merged(plain, self.resolved(option, left - 1))
+        return {}
+
+    def referred(self, reference: str) -> Mapping[str, Any]:
+        found: Any = self.root
+        for step in reference.removeprefix("#").split("/")[1:]:
+            found = (as_object(found) or {}).get(step.replace("~1", "/").replace("~0", "~"))
+        return as_object(found) or {}
+
+    def choice(self, choices: list[Any], name: str) -> Any:
+        named = str(self.clues.value(name) or "").lower()
+        text = self.clues.text.lower()
+        wanted = (choice for choice in choices if isinstance(choice, str) and choice.lower() == named)
+        spoken = (choice for choice in choices if isinstance(choice, str) and choice and choice.lower() in text)
+        return next(wanted, next(spoken, choices[0]))
+
+    def object(self, schema: Mapping[str, Any], name: str, depth: int) -> dict[str, Any]:
+        del name
+        properties = as_object(schema.get("properties")) or {}
+        required = as_list(schema.get("required")) or []
+        filled: dict[str, Any] = {}
+        for key, child in properties.items():
+            named = self.clues.value(key) is not None
+            if key not in required and (depth >= _DEEPEST or not (self.optional or named)):
+                continue
+            plain = self.resolved(child)
+            if key not in required and not named and "default" in plain:
+                filled[key] = plain["default"]
+            else:
+                filled[key] = self.value(child, key, depth + 1)
+        for key in required:
+            filled.setdefault(key, first_sentence(self.clues.text))
+        return filled
+
+    def array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
+        fixed = as_list(schema.get("prefixItems")) or []
+        filled = [self.value(child, name, depth + 1) for child in fixed]
+        lowest, highest = int(schema.get("minItems", 0)), int(schema.get("maxItems", _MOST_ITEMS))
+        named = as_list(self.clues.value(name))
+        items = self.resolved(schema.get("items", {}))
+        if named and _type(items) == "string" and "enum" not in items:
+            return [*filled, *map(str, named)][:highest]
+        wanted = lowest if depth >= _DEEPEST else max(lowest, 1)
+        if schema.get("items") is not False:
+            filled += [self.value(items, name, depth + 1) for _ in range(min(wanted, highest) - len(filled))]
+        if schema.get("uniqueItems"):
+            filled = list({repr(item): item for item in filled}.values())
+        return filled
+
+    def string(self, schema: Mapping[str, Any], name: str, depth: int) -> str:
+        del depth
+        form = _FORMATS.get(str(schema.get("format")))
+        if form is not None:
+            return form
+        named = self.clues.value(name)
+        taken = named if named is not None else next(self.clues.strings, None)
+        text = str(taken if taken is not None else first_sentence(self.clues.text) or "nothing")
+        text = text.ljust(int(schema.get("minLength", 0)), ".")
+        return text[: int(schema.get("maxLength", len(text)))]
+
+    def number(self, schema: Mapping[str, Any], name: str, depth: int) -> float:
+        del depth
+        named = _number(self.clues.value(name))
+        taken = named if named is not None else next(self.clues.numbers, None)
+        value = taken if taken is not None else float(schema.get("default") or 0)
+        return _bounded(value, schema)
+
+    def boolean(self, schema: Mapping[str, Any], name: str, depth: int) -> bool:
+        del schema, depth
+        named = self.clues.value(name)
+        if named is not None:
+            return str(named).lower().split(" ", 1)[0] not in _NO_WORDS
+        return name.replace("_", " ").lower().removeprefix("is ").removeprefix("has ") in self.clues.text.lower()
+
+
+def _nothing(schema: Mapping[str, Any], name: str, depth: int) -> None:
+    del schema, name, depth
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    given = schema.get("type")
+    several = as_list(given)
+    if several:
+        given = next((kind for kind in several if kind != "null"), "null")
+    if isinstance(given, str) and given in {"object", "array", "string", "integer", "number", "boolean", "null"}:
+        return given
+    if "properties" in schema:
+        return "object"
+    return "array" if "items" in schema else "string"
+
+
+def _first_not_null(options: list[dict[str, Any]]) -> dict[str, Any]:
+    return next((option for option in options if option.get("type") != "null"), options[0])
+
+
+def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**base, **more}
+    for key in ("properties", "required"):
+        ours, theirs = base.get(key), more.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            merged[key] = {**ours, **theirs}
+        elif isinstance(ours, list) and isinstance(theirs, list):
+            merged[key] = [*ours, *theirs]
+    return merged
+
+
+def _number(value: Any) -> float | None:
+    if is_number(value):
+        return float(value)
+    try:
+        number = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _bounded(value: float, schema: Mapping[str, Any]) -> float:
+    """The nearest number that fits bounds, `multipleOf` and, for integers, wholeness."""
+    whole = _type(schema) == "integer"
+    step = float(schema.get("multipleOf") or (1 if whole else 0))
+    nudge = step or 0.5
+    low, high = (_number(schema.get(key)) for key in ("minimum", "maximum"))
+    above, below = (_number(schema.get(key)) for key in ("exclusiveMinimum", "exclusiveMaximum"))
+    if step:
+        value = round(value / step) * step
+    lows = [bound for bound in (low, None if above is None else above + nudge) if bound is not None]
+    highs = [bound for bound in (high, None if below is None else below - nudge) if bound is not None]
+    if lows and value < max(lows):
+        value = math.ceil(max(lows) / step) * step if step else max(lows)
+    if highs and value > min(highs):
+        value = math.floor(min(highs) / step) * step if step else min(highs)
+    return int(value) if whole or value == int(value) else value
