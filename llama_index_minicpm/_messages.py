@@ -174,9 +174,9 @@ _BLOCKS: dict[type, Callable[[_Turn, Any], None]] = {
 
 def _message(message: ChatMessage) -> Message:
     turn = _Turn()
-    for block in message.blocks:
-        turn.take(block)
     extra = message.additional_kwargs
+    for block in _without_repeats(message.blocks) if extra.get("images") else message.blocks:
+        turn.take(block)
     calls = turn.calls or [_tool_call(call) for call in extra.get("tool_calls") or ()]
     text_only = len(turn.parts) == 1 and isinstance(turn.parts[0], TextPart)
     return Message(
@@ -187,6 +187,15 @@ def _message(message: ChatMessage) -> Message:
         tool_call_id=extra.get("tool_call_id"),
         reasoning="\n".join(turn.reasoning) or None,
     )
+
+
+def _without_repeats(blocks: Sequence[Any]) -> list[Any]:
+    """LlamaIndex appends the pictures of `additional_kwargs["images"]` again whenever it checks the message."""
+    kept: list[Any] = []
+    for block in blocks:
+        if not isinstance(block, ImageBlock) or block not in kept:
+            kept.append(block)
+    return kept
 
 
 def _tool_call(call: Any) -> ToolCall:

@@ -6,7 +6,6 @@ The last one carries the whole answer: reasoning, tool calls, log probabilities,
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
@@ -218,18 +217,16 @@ def _thinking(delta: Delta) -> dict[str, Any]:
 
 
 def responses(stream: CompletionStream, reader: StreamReader[R_co]) -> Generator[R_co, None, None]:
-    """The responses of a stream; the request is closed with the generator, however that ends."""
-    with closing(stream):
-        for delta in stream:
-            response = reader.read(delta)
-            if response is not None:
-                yield response
+    """The responses of a stream."""
+    for delta in stream:
+        response = reader.read(delta)
+        if response is not None:
+            yield response
 
 
 async def aresponses(stream: AsyncCompletionStream, reader: StreamReader[R_co]) -> AsyncGenerator[R_co, None]:
-    """The responses of a stream; the request is closed with the generator, however that ends."""
-    async with aclosing(stream):
-        async for delta in stream:
-            response = reader.read(delta)
-            if response is not None:
-                yield response
+    """The responses of a stream."""
+    async for delta in stream:
+        response = reader.read(delta)
+        if response is not None:
+            yield response

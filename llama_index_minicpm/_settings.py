@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
-from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from typing_extensions import override
@@ -19,6 +18,7 @@ from minicpm_core.errors import ConfigurationError
 from minicpm_core.models import card_for
 
 if TYPE_CHECKING:
+    from llama_index.core.callbacks import CallbackManager
     from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType
 
 DEFAULT_CONTEXT_WINDOW = 32_768
@@ -28,10 +28,7 @@ _OPTIONS = (
     "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
     "top_logprobs", "thinking", "stream_usage", "extra_body",
 )  # fmt: skip
-_CONNECTION = (
-    "model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", "http_client",
-    "async_http_client",
-)  # fmt: skip
+_CONNECTION = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers")
 _NOT_PICKLED = ("api_key", "default_headers", "http_client", "async_http_client")
 
 
@@ -41,10 +38,10 @@ class MiniCPMSettings(FunctionCallingLLM):
     # A validation error would otherwise quote its input, and that may be the key.
     model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True)
 
-    model: str = Field(description="The model to ask for.")
+    model: str = Field(default="", description="The model to ask for.")
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False, description="The key.")
-    base_url: str = Field(description="Of the API, ending in its version.")
-    backend: str = Field(default="auto", description="The kind of server, or auto to find out.")
+    base_url: str = Field(default="", description="Of the API, ending in its version.")
+    backend: str = Field(default="", description="The kind of server, or auto to find out.")
     timeout: float | Timeouts | None = Field(default=None, description="Seconds to wait, for each step.")
     max_retries: int = Field(default=2, description="How often a failed request is made again.")
     default_headers: dict[str, str] | None = Field(
@@ -71,7 +68,7 @@ class MiniCPMSettings(FunctionCallingLLM):
 
     _client: MiniCPMClient | None = PrivateAttr(default=None)
     _aclient: AsyncMiniCPMClient | None = PrivateAttr(default=None)
-    _traits: ServerTraits = PrivateAttr(default_factory=ServerTraits)
+    _traits: tuple[str, str, ServerTraits] | None = PrivateAttr(default=None)
 
     _aliases: ClassVar[Mapping[str, str]] = {"api_base": "base_url"}
 
@@ -111,15 +108,10 @@ class MiniCPMSettings(FunctionCallingLLM):
     ) -> None:
         given = locals()
         settings = {name: given[name] for name in type(self).model_fields if name in given} | self._known(more)
-        config = _config(settings)
-        settings |= {
-            "model": config.model,
-            "api_key": SecretStr(config.api_key.reveal()) if config.api_key else None,
-            "base_url": config.base_url,
-            "backend": config.backend,
-            "callback_manager": settings.get("callback_manager") or CallbackManager([]),
-        }
-        super().__init__(**settings)
+        super().__init__(**{name: value for name, value in settings.items() if value is not None})
+        config = self._config()
+        self.model, self.base_url, self.backend = config.model, config.base_url, config.backend
+        self.api_key = SecretStr(config.api_key.reveal()) if config.api_key else None
 
     @classmethod
     def _known(cls, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,28 +151,41 @@ class MiniCPMSettings(FunctionCallingLLM):
             model_name=self.model,
         )
 
+    def _config(self) -> ClientConfig:
+        settings = self.__dict__
+        return ClientConfig.create(
+            **{name: settings[name] for name in _CONNECTION},
+            options=cast("ChatOptions", {name: settings[name] for name in _OPTIONS}),
+        )
+
     def _sync(self) -> MiniCPMClient:
         if self._client is None:
-            self._client = MiniCPMClient(_config(self.__dict__), http_client=self.http_client, traits=self._traits)
+            self._client = MiniCPMClient(self._config(), http_client=self.http_client, traits=self._server())
         return self._client
 
     def _async(self) -> AsyncMiniCPMClient:
         if self._aclient is None:
             self._aclient = AsyncMiniCPMClient(
-                _config(self.__dict__), http_client=self.async_http_client, traits=self._traits
+                self._config(), http_client=self.async_http_client, traits=self._server()
             )
         return self._aclient
 
+    def _server(self) -> ServerTraits:
+        """What is known of the server; it outlives other changed settings."""
+        if self._traits is None or self._traits[:2] != (self.base_url, self.backend):
+            self._traits = (self.base_url, self.backend, ServerTraits())
+        return self._traits[2]
+
     @override
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(self._aliases.get(name, name), value)
+        name = self._aliases.get(name, name)
+        super().__setattr__(name, SecretStr(value) if name == "api_key" and isinstance(value, str) else value)
         if name in _CHANGES_CLIENTS:
             self._forget_clients()
 
     def _forget_clients(self) -> Self:
         """Make new clients at the next call. Connections are pooled outside of them, and streams keep theirs."""
         self._client = self._aclient = None
-        self._traits = ServerTraits()
         return self
 
     # -- Copies and pickles --------------------------------------------------------------------------------------------
@@ -234,16 +239,4 @@ class MiniCPMSettings(FunctionCallingLLM):
         await self.aclose()
 
 
-_CHANGES_CLIENTS = frozenset({*_OPTIONS, *_CONNECTION, "api_base"})
-
-
-def _config(settings: Mapping[str, Any]) -> ClientConfig:
-    """The core's settings.
-
-    Raises:
-        ConfigurationError: A setting cannot be.
-    """
-    return ClientConfig.create(
-        **{name: settings.get(name) for name in _CONNECTION if not name.endswith("http_client")},
-        options=cast("ChatOptions", {name: settings.get(name) for name in _OPTIONS}),
-    )
+_CHANGES_CLIENTS = frozenset({*_OPTIONS, *_CONNECTION, "http_client", "async_http_client"})

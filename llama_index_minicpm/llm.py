@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from typing_extensions import override
 
 from llama_index_minicpm._messages import to_core, user_turn
+from llama_index_minicpm._release import areleasing, held, releasing
 from llama_index_minicpm._responses import (
     ChatReader,
     CompletionReader,
@@ -113,6 +114,7 @@ class MiniCPM(MiniCPMSettings):
         completion = self._sync().complete(to_core(messages), _options(kwargs))
         return chat_response(completion)
 
+    @releasing
     @llm_chat_callback()
     @override
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -122,7 +124,7 @@ class MiniCPM(MiniCPMSettings):
         in `raw`. Closing or dropping the generator closes the connection.
         """
         stream = self._sync().stream(to_core(messages), _options(kwargs))
-        return responses(stream, ChatReader())
+        return responses(held(stream), ChatReader())
 
     @llm_chat_callback()
     @override
@@ -131,12 +133,13 @@ class MiniCPM(MiniCPMSettings):
         completion = await self._async().complete(to_core(messages), _options(kwargs))
         return chat_response(completion)
 
+    @areleasing
     @llm_chat_callback()
     @override
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """`stream_chat`, asynchronously."""
         stream = await self._async().stream(to_core(messages), _options(kwargs))
-        return aresponses(stream, ChatReader())
+        return aresponses(held(stream), ChatReader())
 
     # -- Complete ------------------------------------------------------------------------------------------------------
 
@@ -157,6 +160,7 @@ class MiniCPM(MiniCPMSettings):
         completion = self._sync().complete(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
         return completion_response(completion)
 
+    @releasing
     @llm_completion_callback()
     @override
     def stream_complete(
@@ -164,7 +168,7 @@ class MiniCPM(MiniCPMSettings):
     ) -> CompletionResponseGen:
         """Answer a prompt, piece by piece, as `stream_chat` does."""
         stream = self._sync().stream(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
-        return responses(stream, CompletionReader())
+        return responses(held(stream), CompletionReader())
 
     @llm_completion_callback()
     @override
@@ -177,6 +181,7 @@ class MiniCPM(MiniCPMSettings):
         )
         return completion_response(completion)
 
+    @areleasing
     @llm_completion_callback()
     @override
     async def astream_complete(
@@ -184,7 +189,7 @@ class MiniCPM(MiniCPMSettings):
     ) -> CompletionResponseAsyncGen:
         """`stream_complete`, asynchronously."""
         stream = await self._async().stream(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
-        return aresponses(stream, CompletionReader())
+        return aresponses(held(stream), CompletionReader())
 
     def _turn(self, prompt: str, images: Sequence[Any] | None, *, formatted: bool) -> list[Message]:
         if not formatted and self.completion_to_prompt is not None:
