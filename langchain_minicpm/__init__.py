@@ -1,0 +1,22 @@
+"""MiniCPM-V and MiniCPM-o as a LangChain chat model.
+
+from langchain_minicpm import ChatMiniCPM, image_block
+
+ChatMiniCPM().invoke("Hello!")
+"""
+
+try:
+    import langchain_core as _langchain_core
+except ImportError as error:
+    raise ImportError(
+        'langchain_minicpm needs langchain-core: pip install "minicpm-integrations[langchain]"'
+    ) from error
+
+del _langchain_core
+
+# Below the check, since these need langchain-core at once.
+from langchain_minicpm._images import image_block  # noqa: E402
+from langchain_minicpm.chat_models import ChatMiniCPM  # noqa: E402
+from minicpm_core._version import __version__  # noqa: E402
+
+__all__ = ["ChatMiniCPM", "__version__", "image_block"]

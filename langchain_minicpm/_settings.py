@@ -1,0 +1,223 @@
+"""What `ChatMiniCPM` is made with and called with: names, defaults, and what must not travel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
+
+from minicpm_core.aio import AsyncMiniCPMClient
+from minicpm_core.client import MiniCPMClient
+from minicpm_core.config import ClientConfig, Timeouts, as_timeouts
+from minicpm_core.errors import ConfigurationError
+from minicpm_core.protocol.request import ServerTraits
+from minicpm_core.secret import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from langchain_core.caches import BaseCache
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.language_models import ModelProfile
+    from langchain_core.rate_limiters import BaseRateLimiter
+    from pydantic import SecretStr
+
+    from minicpm_core.config import ChatOptions, TimeoutSetting
+
+
+class Settings(TypedDict, total=False):
+    """The arguments of `ChatMiniCPM`, for editors and type checkers; its fields say what they mean."""
+
+    model: str | None
+    model_name: str | None
+    api_key: SecretStr | str | None
+    base_url: str | None
+    backend: str | None
+    timeout: TimeoutSetting
+    request_timeout: TimeoutSetting
+    max_retries: int | None
+    default_headers: Mapping[str, str] | None
+    http_client: Any
+    async_http_client: Any
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    stop: list[str] | str | None
+    stop_sequences: list[str] | str | None
+    seed: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    n: int | None
+    thinking: bool | None
+    stream_usage: bool | None
+    streaming: bool
+    extra_body: dict[str, Any] | None
+    name: str | None
+    cache: BaseCache | bool | None
+    verbose: bool
+    callbacks: Callbacks
+    tags: list[str] | None
+    metadata: dict[str, Any] | None
+    custom_get_token_ids: Callable[[str], list[int]] | None
+    rate_limiter: BaseRateLimiter | None
+    disable_streaming: bool | Literal["tool_calling"]
+    output_version: str | None
+    profile: ModelProfile | None
+
+
+ALIASES: Final = {
+    "model_name": "model",
+    "request_timeout": "timeout",
+    "stop_sequences": "stop",
+}
+"""Other names for settings and options that LangChain's users know from other chat models."""
+
+OPTIONS: Final = (
+    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
+    "top_logprobs", "n", "thinking", "stream_usage", "extra_body",
+)  # fmt: skip
+"""Fields of the model object that each request asks for unless the call says otherwise."""
+
+CONNECTION: Final = (
+    "model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", "http_client",
+    "async_http_client",
+)  # fmt: skip
+"""Fields of the model object of which its clients are made."""
+
+UNSHARED: Final = ("api_key", "default_headers", "http_client", "async_http_client")
+"""Fields that stay behind when the model object is pickled: secrets, and what holds sockets."""
+
+_NOT_SENT: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
+"""Call arguments by which LangChain talks to itself."""
+
+
+def canonical(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments under this library's names.
+
+    Raises:
+        ConfigurationError: One is given under two names.
+    """
+    settled: dict[str, Any] = {}
+    for name, value in given.items():
+        known = ALIASES.get(name, name)
+        if known in settled:
+            raise ConfigurationError(f"{known!r} is given twice, as {known!r} and under its other name.")
+        settled[known] = value
+    return settled
+
+
+def settle(given: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """The constructor's arguments, checked, with what the environment says where they say nothing.
+
+    Args:
+        given: As the caller wrote them.
+        fields: The names that the model object has.
+
+    Raises:
+        ConfigurationError: An argument is unknown or cannot be. The message never holds the key.
+    """
+    settled = canonical(given)
+    known = set(fields)
+    for name in settled:
+        if name not in known:
+            near = get_close_matches(name, (*known, *ALIASES), n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(
+                f"ChatMiniCPM has no setting {name!r}.{meant} "
+                f"Request fields that only some servers know go into extra_body={{{name!r}: …}}."
+            )
+    if isinstance(settled.get("timeout"), Mapping):
+        settled["timeout"] = Timeouts(**cast("dict[str, Any]", settled["timeout"]))
+    elif settled.get("timeout") is not None and not isinstance(settled["timeout"], int | float):
+        settled["timeout"] = as_timeouts(settled["timeout"])
+    config = config_of(settled)
+    settled |= {"model": config.model, "base_url": config.base_url, "backend": config.backend}
+    settled["max_retries"] = config.max_retries
+    if config.api_key is not None:
+        settled["api_key"] = config.api_key.reveal()
+    return settled
+
+
+def config_of(values: Mapping[str, Any]) -> ClientConfig:
+    """The core's settings from the fields of a model object."""
+    names = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers")
+    return ClientConfig.create(**{name: values.get(name) for name in names})
+
+
+def request_options(values: Mapping[str, Any], stop: list[str] | None, given: Mapping[str, Any]) -> ChatOptions:
+    """What one request asks for.
+
+    Args:
+        values: The fields of the model object.
+        stop: LangChain's argument of that name.
+        given: The other arguments of the call, which win over the fields. `extra_body` is added to the field's.
+    """
+    options = {name: value for name in OPTIONS if (value := values.get(name)) is not None}
+    for name, value in given.items():
+        if name not in _NOT_SENT:
+            options[ALIASES.get(name, name)] = value
+    body, call_body = values.get("extra_body"), given.get("extra_body")
+    if body and isinstance(call_body, Mapping):
+        options["extra_body"] = {**body, **call_body}
+    if stop is not None:
+        options["stop"] = stop
+    return cast("ChatOptions", options)
+
+
+def masked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call as traces may have them: without the values of headers."""
+    shown = dict(given)
+    if isinstance(shown.get("extra_headers"), Mapping):
+        shown["extra_headers"] = dict.fromkeys(shown["extra_headers"], MASK)
+    return shown
+
+
+def digested(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call as a cache's key may have them: headers tell calls apart, but cannot be read."""
+    shown = dict(given)
+    headers = shown.get("extra_headers")
+    if isinstance(headers, Mapping):
+        pairs = sorted(cast("Mapping[str, Any]", headers).items())
+        shown["extra_headers"] = sha256(repr(pairs).encode()).hexdigest()
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Shells:
+    """The clients of a model object.
+
+    Attributes:
+        made_of: The fields that they were made of.
+        sync: For `invoke`, `stream` and the like.
+        aio: For `ainvoke`, `astream` and the like.
+    """
+
+    made_of: tuple[Any, ...]
+    sync: MiniCPMClient
+    aio: AsyncMiniCPMClient
+
+
+def fingerprint(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the clients depend on; headers as a copy, since a mapping may be changed in place."""
+    headers = values.get("default_headers")
+    return (*(values.get(name) for name in CONNECTION), dict(headers) if headers else None)
+
+
+def make_shells(values: Mapping[str, Any], traits: ServerTraits | None = None) -> Shells:
+    """Clients for a model object. Nothing is opened.
+
+    Args:
+        values: The fields of the model object.
+        traits: What is known of the server already.
+    """
+    config = config_of(values)
+    shared = traits if traits is not None else ServerTraits()
+    return Shells(
+        fingerprint(values),
+        MiniCPMClient(config, http_client=values.get("http_client"), traits=shared),
+        AsyncMiniCPMClient(config, http_client=values.get("async_http_client"), traits=shared),
+    )
