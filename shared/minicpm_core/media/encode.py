@@ -2,7 +2,8 @@
 
 Plugins are called by name, never found by trying: no file can choose a decoder (such as the one for PostScript) by its
 content.  It also leaves out `Image.open`'s own size check, which warns from 89 megapixels on and cannot be set per
-call; the bound here is `MediaLimits.max_pixels`, checked before any pixel is decoded.
+call; the bound here is `MediaLimits.max_pixels`, checked before any pixel is decoded.  For TIFF Pillow's bound holds
+as well, since its plugin asks for it once more.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import importlib
 import io
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from PIL import ExifTags, Image, features
+from PIL import Image, features
 
 from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
+from minicpm_core.media import exif
 from minicpm_core.media.limits import check_pixels
 from minicpm_core.media.sniff import AVIF, BMP, GIF, JPEG, PNG, TIFF, WEBP
 
@@ -30,6 +33,7 @@ PNG_LEVEL = 3
 """Half the time of the default level 6, for files a few per cent larger."""
 
 _OPAQUE = 255
+_ROUNDING = 0.5  # Pillow cuts off what is behind the point
 
 _SMALL = 512 * 512
 """Pixels up to which PNG is taken, since its size matters little there."""
@@ -84,7 +88,7 @@ def transcode(
     Args:
         data: The file.
         media_type: Its true type.
-        orientation: EXIF orientation, where the header was read already; else Pillow is asked.
+        orientation: EXIF orientation, where the header was read already; `None` takes it from what Pillow finds.
         accept: MIME types that may come out.
         limits: Bound on the pixels.
         label: How to call the picture in an error.
@@ -101,13 +105,21 @@ def transcode(
     factory: Callable[[io.BytesIO], Image.Image] = getattr(importlib.import_module(f"PIL.{module}"), name)
     try:
         with factory(io.BytesIO(data)) as image:
-            check_pixels(image.width, image.height, limits, label)
+            check_pixels(image.width, image.height, _bounded(limits, media_type), label)
             image.load()
             return _encode(image, orientation, photo=media_type == JPEG, accept=accept, label=label)
     except UnsupportedContentError:
         raise
     except Exception as error:  # a plugin raises whatever its parsing of a hostile file ran into
         raise InvalidMediaError(f"{label} cannot be decoded: {_excerpt(error)}") from error
+
+
+def _bounded(limits: MediaLimits, media_type: str) -> MediaLimits:
+    """The limits, no wider than Pillow's own where its plugin warns beyond that (the one for TIFF does)."""
+    own = Image.MAX_IMAGE_PIXELS
+    if media_type != TIFF or own is None:
+        return limits
+    return replace(limits, max_pixels=min(limits.max_pixels, own))
 
 
 def from_pil(image: Image.Image, *, accept: frozenset[str], limits: MediaLimits, label: str) -> Encoded:
@@ -133,12 +145,13 @@ def from_pil(image: Image.Image, *, accept: frozenset[str], limits: MediaLimits,
 
 
 def _excerpt(error: Exception) -> str:
-    return f"{str(error)[:120] or type(error).__name__}."
+    return f"{str(error).rstrip('.')[:120] or type(error).__name__}."
 
 
 def _encode(image: Image.Image, orientation: int | None, *, photo: bool, accept: frozenset[str], label: str) -> Encoded:
     if orientation is None:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        block = image.info.get("exif")
+        orientation = exif.orientation(block) if isinstance(block, bytes) else exif.UPRIGHT
     image = _simple(image, label)
     if orientation in _UPRIGHT_BY:
         image = image.transpose(_UPRIGHT_BY[orientation])
@@ -157,7 +170,7 @@ def _simple(image: Image.Image, label: str) -> Image.Image:
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         return _eight_bit(image, label)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # there is no direct way from La
         lowest, _ = cast("tuple[int, int]", rgba.getchannel("A").getextrema())  # one band, so two numbers
         return rgba if lowest < _OPAQUE else rgba.convert("RGB")
     return image if image.mode in {"1", "L", "P", "RGB"} else image.convert("RGB")
@@ -177,7 +190,7 @@ def _eight_bit(image: Image.Image, label: str) -> Image.Image:
         if not math.isfinite(high - low):
             raise InvalidMediaError(f"{label} holds values that are infinite or not numbers.")
     scale = _OPAQUE / (high - low) if high > low else 0.0
-    return image.point(lambda value: value * scale - low * scale).convert("L")
+    return image.point(lambda value: value * scale + (_ROUNDING - low * scale)).convert("L")
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from minicpm_core.errors import InvalidMediaError
 from minicpm_core.media import exif
-from minicpm_core.media.sniff import BMP, GIF, JPEG, NAMES, PNG, WEBP
+from minicpm_core.media.sniff import BMP, GIF, JPEG, NAMES, PNG, WEBP, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +78,28 @@ def read_header(data: bytes, media_type: str, label: str) -> Header | None:
     raise InvalidMediaError(f"{label} ({NAMES[media_type]}, {len(data)} bytes) {problem}.")
 
 
+def glance(head: bytes, tail: bytes) -> Header | None:
+    """The header of a large JPEG or PNG by its two ends, where they are enough to tell all.
+
+    Args:
+        head: The first bytes of the file.
+        tail: Its last bytes; the two must not overlap.
+
+    Returns:
+        `None` where only the whole file tells: another type, a header longer than `head`, something behind the end, or
+        anything that is not as it should be.
+    """
+    media_type = sniff(head)
+    try:
+        if media_type == JPEG and _JPEG_END in tail:
+            return _jpeg_header(head)[0]
+        if media_type == PNG and tail.endswith(_PNG_END) and b"eXIf" not in tail:
+            return _png(head, until=b"IDAT")
+    except (struct.error, IndexError, _BrokenError):
+        return None
+    return None
+
+
 _CUT_OFF = "is cut off: its end is missing"
 
 
@@ -85,17 +107,22 @@ def _cut_off() -> NoReturn:
     raise _BrokenError(_CUT_OFF)
 
 
-def _png(data: bytes) -> Header:
-    """PNG (W3C PNG 3rd edition, section 5): length, kind, content and checksum of each chunk, up to `IEND`."""
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def _png(data: bytes, until: bytes = b"IEND") -> Header:
+    """PNG (W3C PNG 3rd edition, section 5): length, kind, content and checksum of each chunk, up to a kind."""
     if data[12:16] != b"IHDR" or zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
         raise _BrokenError("is broken: its first chunk is damaged")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    at, orientation, has_pixels = 33, exif.UPRIGHT, False
+    at, orientation, has_pixels = 33, exif.UPRIGHT, until == b"IDAT"
     for _ in range(_MAX_BLOCKS):
         length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == until == b"IDAT":
+            break
         if at + 12 + length > len(data):
             _cut_off()
-        if kind == b"IEND":
+        if kind == until:
             break
         if kind == b"eXIf":
             orientation = exif.orientation(data[at + 8 : at + 8 + length])
@@ -113,8 +140,19 @@ _BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})
 _APP1, _EOI, _FILL, _SOS = 0xE1, 0xD9, 0xFF, 0xDA
 
 
+_JPEG_END = b"\xff\xd9"
+
+
 def _jpeg(data: bytes) -> Header:
-    """JPEG (ITU T.81, annex B): marker segments up to the start of the scan; the end may have a trailer after it."""
+    """JPEG (ITU T.81, annex B): a header, and an end mark somewhere behind it, since cameras add a trailer."""
+    header, scan = _jpeg_header(data)
+    if data.rfind(_JPEG_END, scan) < 0:
+        _cut_off()
+    return header
+
+
+def _jpeg_header(data: bytes) -> tuple[Header, int]:
+    """What the marker segments up to the first scan say, and where the scan begins."""
     at, size, orientation = 2, (0, 0), 0
     for _ in range(_MAX_BLOCKS):
         at = data.find(b"\xff", at)  # stray bytes before a marker are skipped, as libjpeg does
@@ -139,9 +177,7 @@ def _jpeg(data: bytes) -> Header:
         raise _BrokenError("is broken: it has too many segments")
     if marker == _EOI or size == (0, 0):
         raise _BrokenError("is broken: it holds no picture")
-    if data.rfind(b"\xff\xd9", at) < 0:
-        _cut_off()
-    return Header(JPEG, size[1], size[0], orientation or exif.UPRIGHT)
+    return Header(JPEG, size[1], size[0], orientation or exif.UPRIGHT), at
 
 
 _EXTENSION, _FRAME = 0x21, 0x2C

@@ -13,8 +13,8 @@ import binascii
 from typing import TYPE_CHECKING, NoReturn
 
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, UnsupportedContentError
-from minicpm_core.media import sources
-from minicpm_core.media.headers import read_header
+from minicpm_core.media import base64text, sources
+from minicpm_core.media.headers import glance, read_header
 from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits, check_pixels
 from minicpm_core.media.read import read
 from minicpm_core.media.sniff import HEIC, NAMES, lookalike, sniff
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from minicpm_core.media.encode import Encoded
+    from minicpm_core.media.headers import Header
+    from minicpm_core.media.read import Read
     from minicpm_core.types import ImageSource
 
 
@@ -47,7 +49,24 @@ def load_image(source: ImageSource, *, accept: frozenset[str], limits: MediaLimi
         label = "The PIL image"
         image = sources.checked_pil(source.value)
         return _part(_encoder(label).from_pil(image, accept=accept, limits=limits, label=label), source.detail)
-    data, text, label = read(source, limits)
+    found = read(source, limits)
+    header = _glance(found.text)
+    if header is not None and header.plain and header.media_type in accept:
+        check_pixels(header.width, header.height, limits, found.label)
+        return ImagePart(found.text, header.media_type, header.width, header.height, source.detail)
+    data = base64text.decode(found.text) if found.data is None else found.data
+    return _whole(found, data, source.detail, accept=accept, limits=limits)
+
+
+def _glance(text: bytes) -> Header | None:
+    """The header of a long Base64 text, where its ends tell enough."""
+    ends = base64text.ends(text)
+    return glance(*ends) if ends else None
+
+
+def _whole(found: Read, data: bytes, detail: str | None, *, accept: frozenset[str], limits: MediaLimits) -> ImagePart:
+    """The picture, with all its bytes at hand."""
+    label = found.label
     media_type = sniff(data)
     if media_type is None:
         _refuse(data, label)
@@ -55,7 +74,7 @@ def load_image(source: ImageSource, *, accept: frozenset[str], limits: MediaLimi
     if header is not None:
         check_pixels(header.width, header.height, limits, label)
         if header.plain and media_type in accept:
-            return ImagePart(text or _base64(data), media_type, header.width, header.height, source.detail)
+            return ImagePart(found.text or _base64(data), media_type, header.width, header.height, detail)
     if media_type == HEIC:
         raise UnsupportedContentError(
             f"{label} is a HEIC picture, which cannot be read here. Convert it to JPEG, or open it with Pillow and "
@@ -66,7 +85,7 @@ def load_image(source: ImageSource, *, accept: frozenset[str], limits: MediaLimi
     encoded = _encoder(label).transcode(
         data, media_type, orientation=orientation, accept=accept, limits=limits, label=label
     )
-    return _part(encoded, source.detail)
+    return _part(encoded, detail)
 
 
 def _part(encoded: Encoded, detail: str | None) -> ImagePart:

@@ -22,14 +22,14 @@ class Read(NamedTuple):
     """A picture's file.
 
     Attributes:
-        data: Its bytes.
-        text: The same in Base64, where it came so.
         label: How to call the picture in an error; a path is named, data never shown.
+        data: Its bytes; `None` where it came as Base64.
+        text: Plain standard Base64, where it came so.
     """
 
-    data: bytes
-    text: bytes | None
     label: str
+    data: bytes | None = None
+    text: bytes = b""
 
 
 def read(source: ImageSource, limits: MediaLimits) -> Read:
@@ -47,42 +47,42 @@ def read(source: ImageSource, limits: MediaLimits) -> Read:
     if reader is None:
         raise InvalidMediaError(f"Unknown kind of image source: {source.kind!r}.")
     found = reader(source.value, limits)
-    if len(found.data) > limits.max_bytes:
+    if found.data is not None and len(found.data) > limits.max_bytes:
         raise InvalidMediaError(f"{found.label} is too large: the limit is {limits.max_bytes} bytes.")
     return found
 
 
 def _path(value: Any, limits: MediaLimits) -> Read:
+    given = sources.checked_path(value)
     label = "The image file"
     try:
-        path = Path(sources.checked_path(value))
+        path = Path(given)
         label = f"The image file {str(path)!r}"
         mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # a pipe or device might never end
-            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise InvalidMediaError(f"{label} is {kind}.")
-        with path.open("rb") as file:
-            return Read(file.read(limits.max_bytes + 1), None, label)
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                return Read(label, file.read(limits.max_bytes + 1))
     except FileNotFoundError:
         raise InvalidMediaError(f"{label} does not exist.") from None
     except PermissionError:
         raise InvalidMediaError(f"{label} may not be read: permission denied.") from None
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError, ValueError) as error:  # a path of bytes; a NUL in the name
         raise InvalidMediaError(f"{label} cannot be read: {error}.") from error
+    kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"  # a pipe or device might never end
+    raise InvalidMediaError(f"{label} is {kind}.")
 
 
 def _bytes(value: Any, limits: MediaLimits) -> Read:
     data = sources.checked_bytes(value)
     label = "The image in bytes"
     try:
-        size = data.nbytes if isinstance(data, memoryview) else len(data)
-        if size > limits.max_bytes:
-            raise InvalidMediaError(f"{label} is too large: it has {size} bytes, the limit is {limits.max_bytes}.")
-        return Read(bytes(data), None, label)
+        size = memoryview(data).nbytes
+        content = bytes(data) if size <= limits.max_bytes else b""
     except ValueError as error:  # a released memoryview
-        if isinstance(error, InvalidMediaError):
-            raise
         raise InvalidMediaError(f"{label} cannot be read: {error}.") from error
+    if size > limits.max_bytes:
+        raise InvalidMediaError(f"{label} is too large: it has {size} bytes, the limit is {limits.max_bytes}.")
+    return Read(label, content)
 
 
 def _file(value: Any, limits: MediaLimits) -> Read:
@@ -102,7 +102,7 @@ def _file(value: Any, limits: MediaLimits) -> Read:
             f"{label} cannot be read: {error}. It must be open, in binary mode and seekable; "
             "otherwise pass its content to image_from_bytes()."
         ) from error
-    return Read(data, None, label)
+    return Read(label, data)
 
 
 def _read_up_to(file: Any, size: int, label: str) -> bytes:
@@ -125,12 +125,12 @@ def _data_url(value: Any, limits: MediaLimits) -> Read:
     label = "The image in the data URL"
     if not isinstance(value, str):
         raise InvalidMediaError(f"A data URL must be a string, not {type(value).__name__}.")
-    return Read(*base64text.decode(base64text.data_url_payload(value, label), limits, label), label)
+    return Read(label, text=base64text.plain(base64text.data_url_payload(value, label), limits, label))
 
 
 def _base64(value: Any, limits: MediaLimits) -> Read:
     label = "The image in Base64"
-    return Read(*base64text.decode(sources.checked_base64(value), limits, label), label)
+    return Read(label, text=base64text.plain(sources.checked_base64(value), limits, label))
 
 
 def _url(_value: Any, _limits: MediaLimits) -> Read:

@@ -96,8 +96,8 @@ def _may_be_decoded(source: ImageSource) -> bool:
         if source.kind == "bytes":
             head = bytes(checked_bytes(source.value))[:_HEAD]
         elif source.kind in {"base64", "data_url"}:
-            text = source.value.partition(",")[2] if source.kind == "data_url" else checked_base64(source.value)
-            head = binascii.a2b_base64(text[: _HEAD // 3 * 4])
+            payload = str(source.value).partition(",")[2] if source.kind == "data_url" else source.value
+            head = binascii.a2b_base64(checked_base64(payload)[: _HEAD // 3 * 4])
     media_type = sniff(head)
     if media_type == JPEG:
         at = head.find(EXIF_MARK)

@@ -135,6 +135,7 @@ def lookalike(data: bytes) -> Lookalike:
         if lowered.startswith(opening):
             return found
     legible = all(character.isprintable() or character.isspace() for character in text)
-    if not legible or _UNDECODABLE in text[:-1]:  # the last character may be cut by the peek
+    whole = text[:-1] if len(data) > _PEEK else text  # the peek may have cut the last character
+    if not legible or _UNDECODABLE in whole:
         return Lookalike("unknown binary data")
     return Lookalike("plain text") if text else Lookalike("blank text")

@@ -36,8 +36,8 @@ def count_image_tokens(
 
     The prompt reads `<image_id>0</image_id><image>…</image>` and then, row by row, `<slice>…</slice>` for each tile,
     with a newline between rows.  Each mark, digit and newline is one token, so that `4 + digits + 2 x tiles + rows - 1`
-    come on top of `visual_tokens`.  vLLM and transformers report exactly this; llama-server writes no `<image_id>`, which
-    makes 2 + digits fewer.
+    come on top of `visual_tokens`.  vLLM and transformers report exactly this; llama-server writes no `<image_id>`, so
+    that it counts 2 + digits fewer.
 
     Args:
         size: Width and height in pixels, upright.
