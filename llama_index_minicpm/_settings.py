@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from typing_extensions import override
 
 from minicpm_core import AsyncMiniCPMClient, ChatOptions, ClientConfig, MiniCPMClient, ServerTraits
-from minicpm_core.config import Timeouts, TimeoutSetting, as_timeouts
+from minicpm_core.config import Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
 from minicpm_core.models import card_for
-
-if TYPE_CHECKING:
-    from llama_index.core.callbacks import CallbackManager
-    from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType
 
 DEFAULT_CONTEXT_WINDOW = 32_768
 """Tokens. What LlamaIndex packs into one prompt depends on it; servers often serve less than the model was made for."""
@@ -72,57 +67,29 @@ class MiniCPMSettings(FunctionCallingLLM):
 
     _aliases: ClassVar[Mapping[str, str]] = {"api_base": "base_url"}
 
-    def __init__(
-        self,
-        *,
-        model: str | None = None,
-        api_key: str | SecretStr | None = None,
-        base_url: str | None = None,
-        backend: str | None = None,
-        timeout: TimeoutSetting = None,
-        max_retries: int = 2,
-        default_headers: Mapping[str, str] | None = None,
-        http_client: Any = None,
-        async_http_client: Any = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        max_tokens: int | None = None,
-        stop: str | list[str] | None = None,
-        seed: int | None = None,
-        presence_penalty: float | None = None,
-        frequency_penalty: float | None = None,
-        logprobs: bool | None = None,
-        top_logprobs: int | None = None,
-        thinking: bool | None = None,
-        stream_usage: bool | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        context_window: int | None = None,
-        is_function_calling: bool | None = None,
-        callback_manager: CallbackManager | None = None,
-        system_prompt: str | None = None,
-        messages_to_prompt: MessagesToPromptType | None = None,
-        completion_to_prompt: CompletionToPromptType | None = None,
-        pydantic_program_mode: PydanticProgramMode = PydanticProgramMode.DEFAULT,
-        output_parser: BaseOutputParser | None = None,
-        **more: Any,
-    ) -> None:
-        given = locals()
-        settings = {name: given[name] for name in type(self).model_fields if name in given} | self._known(more)
-        super().__init__(**{name: value for name, value in settings.items() if value is not None})
+    def __init__(self, **settings: Any) -> None:
+        """Take settings by any name they have; those that are missing or `None` come from environment and defaults.
+
+        Raises:
+            ConfigurationError: A setting is unknown or cannot be.
+        """
+        super().__init__(**self._known(settings))
         config = self._config()
         self.model, self.base_url, self.backend = config.model, config.base_url, config.backend
         self.api_key = SecretStr(config.api_key.reveal()) if config.api_key else None
 
     @classmethod
-    def _known(cls, more: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings without a parameter of their own: aliases, fields of the base classes and of subclasses."""
-        settings = {cls._aliases.get(name, name): value for name, value in more.items()}
-        for name in settings:
+    def _known(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        known: dict[str, Any] = {}
+        for given, value in settings.items():
+            name = cls._aliases.get(given, given)
             if name not in cls.model_fields:
                 near = get_close_matches(name, [*cls.model_fields, *cls._aliases], n=1)
                 meant = f" Did you mean {near[0]!r}?" if near else ""
-                raise ConfigurationError(f"{cls.__name__} has no setting {name!r}.{meant}")
-        return settings
+                raise ConfigurationError(f"{cls.__name__} has no setting {given!r}.{meant}")
+            if value is not None:
+                known[name] = value
+        return known
 
     @field_validator("timeout", mode="before")
     @classmethod

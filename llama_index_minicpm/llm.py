@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from typing_extensions import override
 
 from llama_index_minicpm._messages import to_core, user_turn
@@ -20,7 +21,7 @@ from llama_index_minicpm._settings import MiniCPMSettings
 from llama_index_minicpm._tools import first_call_only, tool_request, tool_selections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llama_index.core.base.llms.types import (
         ChatMessage,
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
         CompletionResponseAsyncGen,
         CompletionResponseGen,
     )
-    from llama_index.core.llms.llm import ToolSelection
+    from llama_index.core.bridge.pydantic import SecretStr
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType, ToolSelection
     from llama_index.core.tools import BaseTool
 
     from minicpm_core import ChatOptions
+    from minicpm_core.config import TimeoutSetting
     from minicpm_core.types import Message
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -93,6 +97,44 @@ class MiniCPM(MiniCPMSettings):
 
     Every call raises the errors of `minicpm_core.errors`.
     """
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        api_key: str | SecretStr | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        backend: str | None = None,
+        timeout: TimeoutSetting = None,
+        max_retries: int = 2,
+        default_headers: Mapping[str, str] | None = None,
+        http_client: Any = None,
+        async_http_client: Any = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: str | list[str] | None = None,
+        seed: int | None = None,
+        presence_penalty: float | None = None,
+        frequency_penalty: float | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        thinking: bool | None = None,
+        stream_usage: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        context_window: int | None = None,
+        is_function_calling: bool | None = None,
+        callback_manager: CallbackManager | None = None,
+        system_prompt: str | None = None,
+        messages_to_prompt: MessagesToPromptType | None = None,
+        completion_to_prompt: CompletionToPromptType | None = None,
+        pydantic_program_mode: PydanticProgramMode = PydanticProgramMode.DEFAULT,
+        output_parser: BaseOutputParser | None = None,
+        **more: Any,
+    ) -> None:
+        settings = {name: value for name, value in locals().items() if name not in {"self", "more", "__class__"}}
+        super().__init__(**settings, **more)
 
     @classmethod
     @override

@@ -8,15 +8,15 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index_instrumentation import get_dispatcher
 from PIL import Image
 
 from minicpm_core.types import ImageSource
 from tests.support.server import chunk, completion, events, sse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from llama_index.core.instrumentation.events import BaseEvent
 
@@ -51,7 +51,9 @@ def sources(message: Message) -> list[ImageSource]:
 
 def streamed(*payloads: dict[str, Any], finish: str = "stop", usage: dict[str, int] | None = USAGE) -> Answer:
     """A streamed answer of these chunks, ended properly."""
-    tail = [chunk(finish=finish), {**chunk(), "choices": [], "usage": usage}] if usage else [chunk(finish=finish)]
+    tail: list[dict[str, Any]] = [chunk(finish=finish)]
+    if usage:
+        tail.append({**chunk(), "choices": [], "usage": usage})
     return events([sse(*payloads, *tail, "[DONE]")])
 
 
@@ -89,7 +91,7 @@ class Recorder(BaseEventHandler):
 
 
 @contextmanager
-def recorded() -> Iterator[Recorder]:
+def recorded() -> Generator[Recorder, None, None]:
     """All events of the block."""
     recorder = Recorder()
     root = get_dispatcher()
@@ -108,7 +110,7 @@ STREAMS = tuple(name for name in METHODS if "stream" in name)
 
 async def ask(llm: Any, method: str, question: Any = "Hello?", **options: Any) -> list[Any]:
     """All responses of one of the eight calls to a question; one, where it does not stream."""
-    given = question if method in COMPLETES or isinstance(question, list) else [user(question)]
+    given: Any = question if method in COMPLETES or isinstance(question, list) else [user(question)]
     result = getattr(llm, method)(given, **options)
     if method.startswith("a"):
         result = await result
@@ -119,7 +121,8 @@ async def ask(llm: Any, method: str, question: Any = "Hello?", **options: Any) -
 
 def text_of(response: Any) -> str:
     """The text of a chat or completion response."""
-    return response.text if hasattr(response, "text") else response.message.content
+    text: str = response.text if hasattr(response, "text") else response.message.content
+    return text
 
 
 def sent(server: Any, number: int = -1) -> dict[str, Any]:

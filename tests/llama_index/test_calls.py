@@ -132,7 +132,9 @@ async def test_tool_calls_come_back(method: str, llm: MiniCPM, server: ScriptedS
 
 
 @pytest.mark.parametrize("method", CHATS)
-async def test_pictures_are_sent_as_data_urls(method: str, llm: MiniCPM, server: ScriptedServer, tmp_path: Path) -> None:
+async def test_pictures_are_sent_as_data_urls(
+    method: str, llm: MiniCPM, server: ScriptedServer, tmp_path: Path
+) -> None:
     answer_in_kind(server, method)
     file = tmp_path / "a.dat"  # the bytes decide, not the name
     file.write_bytes(PICTURE)
@@ -223,7 +225,9 @@ async def test_a_cut_stream_raises_and_keeps_what_came(method: str, llm: MiniCPM
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "body", [b"<html>502 Bad Gateway</html>", b"", b'{"choices": []}', b'{"id": 1'], ids=["html", "empty", "none", "cut"]
+    "body",
+    [b"<html>502 Bad Gateway</html>", b"", b'{"choices": []}', b'{"id": 1'],
+    ids=["html", "empty", "none", "cut"],
 )
 async def test_an_answer_that_is_none_is_an_error(
     method: str, body: bytes, llm: MiniCPM, server: ScriptedServer

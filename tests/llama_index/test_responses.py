@@ -53,7 +53,10 @@ def kinds(blocks: list[Any]) -> list[str]:
         ({"text": "Hi!", "reasoning": "hm"}, ["ThinkingBlock", "TextBlock"]),
         ({"text": ""}, ["TextBlock"]),
         ({"text": "", "tool_calls": (CALL,)}, ["ToolCallBlock"]),
-        ({"text": "Now", "reasoning": "hm", "tool_calls": (CALL, CALL)}, ["ThinkingBlock", "TextBlock", *["ToolCallBlock"] * 2]),
+        (
+            {"text": "Now", "reasoning": "hm", "tool_calls": (CALL, CALL)},
+            ["ThinkingBlock", "TextBlock", *["ToolCallBlock"] * 2],
+        ),
     ],
 )
 def test_an_answer_has_a_block_for_each_thing_in_it(choice: dict[str, Any], expected: list[str]) -> None:
@@ -244,7 +247,9 @@ def test_calls_grow_chunk_by_chunk() -> None:
         Delta("Done"),
     ]
     chunks = read(ChatReader(), *pieces)
-    texts = [[call["function"]["arguments"] for call in chunk.message.additional_kwargs["tool_calls"]] for chunk in chunks]
+    texts = [
+        [call["function"]["arguments"] for call in chunk.message.additional_kwargs["tool_calls"]] for chunk in chunks
+    ]
     assert texts == [[""], ['{"a": ', "{"], ['{"a": 1}', "{}"], ['{"a": 1}', "{}"]]
     assert [kinds(chunk.message.blocks) for chunk in chunks] == [
         ["ToolCallBlock"],
