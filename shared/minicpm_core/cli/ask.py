@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from minicpm_core.cli.frameworks import FRAMEWORKS
+from minicpm_core.cli.frameworks import FRAMEWORKS, import_framework
 from minicpm_core.cli.screen import QUIET, THOUGHT, Typewriter, bar
 from minicpm_core.cli.show import Answer, NoWriter, PlainWriter, Writer, show
 
@@ -31,6 +31,7 @@ def ask(question: Question, settings: dict[str, Any], *, framework: str, as_json
     Raises:
         MiniCPMError: It did not end well. What came until then has been written.
     """
+    import_framework(framework)
     given = {name: value for name, value in settings.items() if value is not None}
     deltas = FRAMEWORKS[framework](question, **given)
     if as_json:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.table import Table
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from minicpm_core.cli.connection import THINKING_MODEL, Connection
 from minicpm_core.cli.emulate import NOT_A_MODEL
-from minicpm_core.cli.frameworks import ask_langchain, ask_llama_index, import_frameworks
+from minicpm_core.cli.frameworks import FRAMEWORKS, import_framework
 from minicpm_core.cli.inputs import Question
 from minicpm_core.cli.screen import HEADING, NOTICE, QUIET, THOUGHT, Typewriter, bar, say
 from minicpm_core.cli.show import Answer, show
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from minicpm_core.cli.screen import Screen
 
 QUESTION = "Describe this photograph."
-SHOWN: tuple[tuple[str, Asker], ...] = (("LangChain", ask_langchain), ("LlamaIndex", ask_llama_index))
+_SHOWN = {"LangChain": "langchain", "LlamaIndex": "llama-index"}
+"""Titles and names of what is shown."""
 _PACE = 60.0
 """Tokens a second of the emulator, where somebody watches: about as fast as a small model."""
+_INDENT = 4
 _HOMES = (Path(__file__).parent / "photos", Path(__file__).parents[3] / "examples" / "photos")
 """Where the example photographs are: in a wheel, and in a checkout."""
 
@@ -57,7 +60,8 @@ def demo(photo: Path | None, connection: Connection, *, emulator: bool, max_toke
     """
     path = photo or example_photo()
     out = screen.out
-    import_frameworks()
+    for framework in _SHOWN.values():
+        import_framework(framework)
     with ExitStack() as stack:
         local = emulator or not connection.is_set
         if local:
@@ -67,11 +71,12 @@ def demo(photo: Path | None, connection: Connection, *, emulator: bool, max_toke
         question = Question(QUESTION, (path,))
         answers: dict[str, Answer] = {}
         sent: dict[str, httpx.Request] = {}
-        for name, asker in SHOWN:
+        for title, framework in _SHOWN.items():
             recorder = Recorder(local=local)
             stack.callback(recorder.close)
-            answers[name] = _act(name, asker, question, {**settings, "http_client": recorder.client}, out)
-            sent[name] = recorder.question
+            _heading(title, out)
+            answers[title] = _act(FRAMEWORKS[framework], question, {**settings, "http_client": recorder.client}, out)
+            sent[title] = recorder.question
         _on_the_wire(sent, out)
         _counts(answers, out)
         _next_steps(out, local=local)
@@ -126,12 +131,11 @@ def _writes(out: Console, text: str) -> bool:
     return True
 
 
-def _act(name: str, asker: Asker, question: Question, settings: dict[str, Any], out: Console) -> Answer:
+def _act(asker: Asker, question: Question, settings: dict[str, Any], out: Console) -> Answer:
     """One framework: the code, then what comes of it."""
-    _heading(name, out)
     highlighted = Syntax("", "python", theme="ansi_dark", background_color="default").highlight(code_of(asker))
-    for line in highlighted.split("\n"):
-        out.print(Text("    ") + line if line else line, soft_wrap=True)
+    highlighted.no_wrap = False
+    _indented(highlighted, out)
     out.print()
     given = {name: value for name, value in settings.items() if value is not None}
     return show(
@@ -148,6 +152,15 @@ def code_of(function: Any) -> str:
     definition = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
     body = source.splitlines()[definition.body[1].lineno - 1 :]
     return textwrap.dedent("\n".join(body))
+
+
+def _indented(text: Text, out: Console) -> None:
+    """A block set in from the left, each line of it where it breaks; a pipe gets no blanks at the ends of lines."""
+    text.rstrip()
+    if out.is_terminal:
+        out.print(Padding(text, (0, 0, 0, _INDENT)))
+    else:
+        out.print(textwrap.indent(text.plain, " " * _INDENT), soft_wrap=True)
 
 
 def _on_the_wire(sent: dict[str, httpx.Request], out: Console) -> None:
@@ -167,8 +180,8 @@ def _on_the_wire(sent: dict[str, httpx.Request], out: Console) -> None:
 def _counts(answers: dict[str, Answer], out: Console) -> None:
     """Tokens and times, a row for each framework."""
     _heading("Counts", out)
-    table = Table(box=box.SIMPLE_HEAD, header_style=HEADING, pad_edge=False, show_edge=False)
-    table.add_column("through")
+    table = Table(box=box.SIMPLE_HEAD, header_style=HEADING, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column("through", no_wrap=True)
     for title in ("prompt", "answer", "first", "in all"):
         table.add_column(title, justify="right")
     for name, answer in answers.items():
@@ -201,7 +214,7 @@ def _next_steps(out: Console, *, local: bool) -> None:
         ]
     for command, purpose in steps:
         out.print(Text(command, style=HEADING), soft_wrap=True)
-        say(out, f"    {purpose}", QUIET)
+        _indented(Text(purpose, style=QUIET), out)
     out.print()
 
 

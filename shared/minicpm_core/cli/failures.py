@@ -33,14 +33,16 @@ STOPPED = 130
 UNREAD = 141
 
 _HINTS: tuple[tuple[type[Exception], str], ...] = (
-    (errors.ModelNotFoundError, "Name one with --model or MINICPM_MODEL; `minicpm models` lists them."),
-    (errors.AuthenticationError, "export MINICPM_API_KEY=… and try again."),
+    (errors.ModelNotFoundError, "Name the model with --model or MINICPM_MODEL."),
     (errors.StreamInterruptedError, "What had come until then stands above. Try again."),
     (errors.APITimeoutError, "Give it more time with --timeout SECONDS, or ask for less with --max-tokens."),
-    (errors.APIConnectionError, "Is the server running, and is --base-url or MINICPM_BASE_URL right?"),
+    (
+        errors.APIConnectionError,
+        "The address is that of --base-url or MINICPM_BASE_URL. `minicpm emulate` starts a server to try with.",
+    ),
     (
         errors.MalformedReplyError,
-        "Is --base-url or MINICPM_BASE_URL right? It should end in the API's version, as /v1 does.",
+        "Is --base-url or MINICPM_BASE_URL right? It should end in the API's version, such as /v1.",
     ),
 )
 """What to do next, where the message leaves it open. The first class that fits counts."""
@@ -97,7 +99,7 @@ def tell(screen: Screen, message: str, hint: str = "") -> None:
     """An error on standard error: the message in red, the hint below."""
     _after_output(screen, message, style="red" if screen.err.is_terminal else "")
     if hint:
-        say(screen.err, hint)
+        screen.note(hint)
 
 
 def _after_output(screen: Screen, message: str, style: str = "") -> None:

@@ -6,6 +6,7 @@ a framework, so they are written to be read.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -143,17 +144,21 @@ def _completion(*, text: str, thoughts: list[str], finish_reason: str | None, **
     return Completion((Choice(text=text, reasoning="".join(thoughts), finish_reason=finish_reason),), **more)
 
 
-def import_frameworks() -> None:
-    """Import them now, so that nobody takes that for the time of an answer.
-
-    Raises:
-        ImportError: One is not installed. The message says which extra brings it.
-    """
-    import langchain_minicpm
-    import llama_index_minicpm
-
-    del langchain_minicpm, llama_index_minicpm
-
-
 FRAMEWORKS: dict[str, Asker] = {"core": ask_core, "langchain": ask_langchain, "llama-index": ask_llama_index}
 """The ways to ask, by the names that `--framework` takes."""
+
+_MODULES = {
+    "core": ("httpx",),
+    "langchain": ("langchain_minicpm", "langchain_core.prompts", "httpx"),
+    "llama-index": ("llama_index_minicpm", "llama_index.core.llms", "httpx"),
+}
+
+
+def import_framework(name: str) -> None:
+    """Import what a way needs, so that nobody takes that for the time of an answer.
+
+    Raises:
+        ImportError: It is not installed. The message says which extra brings it.
+    """
+    for module in _MODULES[name]:
+        import_module(module)

@@ -50,6 +50,7 @@ def models(connection: Connection, *, as_json: bool, screen: Screen) -> None:
         for row in offered:
             screen.out.out(row.id, highlight=False)
         return
+    screen.err.print()
     screen.out.print(_table(offered))
 
 
@@ -69,7 +70,7 @@ def _name(row: ModelInfo) -> str | None:
 
 
 def _table(offered: list[ModelInfo]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style=HEADING, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, header_style=HEADING, pad_edge=False, show_edge=False)
     table.add_column("id", overflow="fold")
     table.add_column("model")
     table.add_column("context", justify="right")
