@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from minicpm_core.emulator.faults import FaultPlan
     from minicpm_core.emulator.replies import Envelope
     from minicpm_core.emulator.settings import EmulatorSettings
+    from minicpm_core.emulator.values import Json
 
-_log = logging.getLogger(__name__)
 CLOSE = "minicpm.close"
 """The ASGI extension by which the server lets the app close a connection in mid-answer."""
-_PICTURE = b"image_url"
 
 
 def create_app(settings: EmulatorSettings, state: EmulatorState | None = None) -> Starlette:
@@ -64,6 +63,24 @@ def create_app(settings: EmulatorSettings, state: EmulatorState | None = None) -
     )
 
 
+class _Body:
+    """The body of a request, parsed once; that it could not be is said when it is asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.has_pictures = b"image_url" in raw
+        self.parsed: Json = None
+        self.refusal: Refusal | None = None
+        try:
+            self.parsed = parse_json(raw)
+        except Refusal as refusal:
+            self.refusal = refusal
+
+    def document(self) -> Json:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.parsed
+
+
 class _Emulator:
     """The handlers, with what they share."""
 
@@ -83,26 +100,27 @@ class _Emulator:
         return self.reply({"object": "list", "data": rows})
 
     async def chat(self, request: Request) -> Response:
-        raw = await self.received(request)
+        body = await self.received(request)
         self.check_key(request)
         plan = self.state.next_fault(request.headers, faults.HEADER)
         close: Callable[[], None] = request.scope.get("extensions", {}).get(CLOSE, _cannot_close)
-        await asyncio.sleep(plan.get("slow", 0))
-        if "drop" in plan:
-            close()
-        replaced = self.replaced(plan)
+        if "slow" in plan:
+            # Nothing more comes from a client that waits, but the news that it has gone.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(request.receive(), plan["slow"])
+        replaced = self.replaced(plan, close)
         if replaced is not None:
             return replaced
         said_json = request.headers.get("content-type", "").startswith("application/json")
         if not said_json and "content_type" not in self.dialect.lets_pass:
             raise Refusal("content_type")
         # A picture takes milliseconds to decode, in which other requests should not have to wait.
-        sent = await asyncio.to_thread(self.answered, raw) if _PICTURE in raw else self.answered(raw)
+        sent = await asyncio.to_thread(self.answered, body) if body.has_pictures else self.answered(body)
         return self.send(sent, plan, close)
 
-    def answered(self, raw: bytes) -> Envelope:
+    def answered(self, body: _Body) -> Envelope:
         """The answer to the body of a request."""
-        request = read_request(parse_json(raw), self.settings)
+        request = read_request(body.document(), self.settings)
         return envelope(request, answer(request, self.dialect, self.settings.context), self.dialect)
 
     def send(self, sent: Envelope, plan: FaultPlan, close: Callable[[], None]) -> Response:
@@ -126,8 +144,11 @@ class _Emulator:
             body = gzipped(body)
         return StreamingResponse(body, headers=headers, media_type=media_type)
 
-    def replaced(self, plan: FaultPlan) -> Response | None:
+    def replaced(self, plan: FaultPlan, close: Callable[[], None]) -> Response | None:
         """The response that a fault puts in place of the answer."""
+        if "drop" in plan:
+            close()
+            return Response()  # goes nowhere
         if "html" in plan:
             status = int(plan["html"])
             return Response(page(status), status, self.headers(), media_type="text/html")
@@ -140,7 +161,7 @@ class _Emulator:
             return response
         return None
 
-    async def received(self, request: Request) -> bytes:
+    async def received(self, request: Request) -> _Body:
         """The body of a request, which is logged."""
         most, parts, size = self.settings.max_body_bytes, list[bytes](), 0
         async for part in request.stream():
@@ -148,14 +169,10 @@ class _Emulator:
             if size > most:
                 raise Refusal("too_large", f"The request is larger than {most} bytes.")
             parts.append(part)
-        raw = b"".join(parts)
-        try:
-            body = json.loads(raw) if raw else None
-        except ValueError:
-            body = None
+        body = _Body(b"".join(parts))
         names = tuple(request.headers.keys())
-        self.state.record(RecordedRequest(request.method, request.url.path, names, body, size))
-        return raw
+        self.state.record(RecordedRequest(request.method, request.url.path, names, body.parsed, size))
+        return body
 
     def check_key(self, request: Request) -> None:
         """Refuse a request with another key than the one that was set."""
@@ -208,8 +225,8 @@ class _Emulator:
         return Response(json.dumps({"emulator": str(error)}), 400, self.headers(), media_type="application/json")
 
     async def broken(self, request: Request, error: Exception) -> Response:
-        """The emulator itself failed: logged, and said in no dialect, so that nobody takes it for an imitation."""
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        """The emulator itself failed: said in no dialect, so that nobody takes it for an imitation. uvicorn logs it."""
+        del request
         said = f"The emulator itself failed: {type(error).__name__}. This is a bug of minicpm-integrations."
         return Response(json.dumps({"emulator": said}), 500, self.headers(), media_type="application/json")
 

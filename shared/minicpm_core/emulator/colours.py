@@ -1,47 +1,64 @@
-"""Names for colours, by rule: lightness first, then hue."""
+"""Names for colours, by rule: lightness decides among the greys, a table of regions among the rest."""
 
 from __future__ import annotations
 
 import colorsys
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _GREYS = ((0.16, "black"), (0.4, "dark grey"), (0.68, "grey"), (0.92, "light grey"), (1.01, "white"))
-"""Upper bound of the brightest channel, name."""
+"""Upper bound of the lightness (0..1, of the brightest channel), name."""
+_LEAST_SATURATION = 0.1
+"""Below it the eye sees a grey."""
 
-_HUES = (
-    (14, "red"),
-    (43, "orange"),
-    (68, "yellow"),
-    (165, "green"),
-    (195, "turquoise"),
-    (258, "blue"),
-    (292, "purple"),
-    (344, "pink"),
-    (361, "red"),
+
+class _Region(NamedTuple):
+    """A part of the colour space, by bounds of hue (degrees), saturation and lightness (0..1). The lower are in it."""
+
+    name: str
+    hues: tuple[float, float]
+    saturations: tuple[float, float] = (0, 1.01)
+    lightness: tuple[float, float] = (0, 1.01)
+
+
+_REGIONS = (
+    _Region("beige", (20, 65), (0, 0.4), (0.7, 1.01)),
+    _Region("pink", (0, 20), (0, 0.4), (0.7, 1.01)),
+    _Region("pink", (344, 361), (0, 0.4), (0.7, 1.01)),
+    _Region("brown", (8, 50), lightness=(0, 0.8)),
+    _Region("purple", (292, 330), lightness=(0, 0.7)),
+    _Region("red", (0, 14)),
+    _Region("orange", (14, 43)),
+    _Region("yellow", (43, 68)),
+    _Region("green", (68, 165)),
+    _Region("turquoise", (165, 195)),
+    _Region("blue", (195, 258)),
+    _Region("purple", (258, 292)),
+    _Region("pink", (292, 344)),
+    _Region("red", (344, 361)),
 )
-"""Upper bound of the hue in degrees, name."""
+"""The first that a colour lies in names it; together they hold every colour."""
 
 
 @lru_cache(maxsize=8192)
 def colour_name(red: int, green: int, blue: int) -> str:
     """The everyday name of a colour given as 0..255 a channel."""
-    hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
-    if value < _GREYS[0][0]:
-        return "black"
-    if saturation < 0.12:  # noqa: PLR2004 - below it the eye sees a grey
-        return next(name for bound, name in _GREYS if value < bound)
-    degrees = hue * 360
-    warm = degrees < 60 or degrees >= 344  # noqa: PLR2004 - reds, oranges and the warm yellows
-    if warm and saturation < 0.4 and value > 0.7:  # noqa: PLR2004 - pale and light
-        return "beige" if 20 <= degrees < 60 else "pink"  # noqa: PLR2004
-    if 8 <= degrees < 50 and value < 0.72:  # noqa: PLR2004 - a dark orange is called brown
-        return "brown"
-    return next(name for bound, name in _HUES if degrees < bound)
+    hue, saturation, lightness = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
+    darkest, black = _GREYS[0]
+    if lightness < darkest:
+        return black
+    if saturation < _LEAST_SATURATION:
+        return next(name for bound, name in _GREYS if lightness < bound)
+    place = (hue * 360, saturation, lightness)
+    return next(region.name for region in _REGIONS if _lies_in(place, region))
+
+
+def _lies_in(place: tuple[float, float, float], region: _Region) -> bool:
+    return all(low <= at < high for at, (low, high) in zip(place, region[1:], strict=True))
 
 
 def shares(pixels: Iterable[tuple[int, int, int]]) -> list[tuple[str, float]]:

@@ -32,6 +32,7 @@ Check: TypeAlias = Literal[
     "context",
     "developer_role",
     "greedy_n",
+    "least_max_tokens",
     "max_tokens_range",
     "model",
     "range",
@@ -75,8 +76,10 @@ class Dialect:
         message_nulls: Fields of a message that are always null.
         choice_nulls: Fields of a choice that are always null.
         reply_nulls: Fields of a whole answer that are always null.
+        usage_nulls: Fields of a whole answer's usage that are always null.
         stop_reason: A choice names the stop text that was met.
         logprobs: Log probabilities are given where asked for.
+        logprobs_null: The field is there, as null, where they were not.
         compact_arguments: Tool arguments are written without blanks.
         first_delta: The first delta of a stream.
         every_delta: What each later delta has beside its piece.
@@ -121,9 +124,11 @@ class Dialect:
     no_content_beside_forced_calls: str | None = ""
     message_nulls: tuple[str, ...] = ()
     choice_nulls: tuple[str, ...] = ()
+    usage_nulls: tuple[str, ...] = ()
     reply_nulls: tuple[str, ...] = ()
     stop_reason: bool = False
     logprobs: bool = False
+    logprobs_null: bool = False
     compact_arguments: bool = False
     first_delta: Mapping[str, Any] = field(default_factory=lambda: {"role": "assistant", "content": ""})
     every_delta: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -162,6 +167,7 @@ _VLLM = Dialect(
     no_content=None,
     message_nulls=("refusal", "annotations", "audio", "function_call"),
     choice_nulls=("token_ids", "routed_experts"),
+    usage_nulls=("prompt_tokens_details",),
     reply_nulls=(
         "service_tier",
         "prompt_logprobs",
@@ -173,6 +179,7 @@ _VLLM = Dialect(
     ),
     stop_reason=True,
     logprobs=True,
+    logprobs_null=True,
     first_chunk_nulls=("prompt_token_ids", "prompt_text"),
     chunk_nulls=("token_ids",),
     finish_on_last_piece=True,
@@ -200,7 +207,7 @@ DIALECTS: dict[DialectName, Dialect] = {
             errors=LLAMACPP,
             error_shape="llamacpp",
             lets_pass=frozenset({
-                "content_type", "developer_role", "greedy_n", "max_tokens_range", "model", "range",
+                "content_type", "developer_role", "greedy_n", "least_max_tokens", "max_tokens_range", "model", "range",
                 "stream_options_alone", "tools_together",
             }),
             most_answers=1,
@@ -247,8 +254,8 @@ DIALECTS: dict[DialectName, Dialect] = {
             headers=(),
             errors=OLLAMA,
             lets_pass=frozenset({
-                "content_type", "context", "developer_role", "greedy_n", "max_tokens_range", "range",
-                "stream_options_alone", "tools_together",
+                "content_type", "context", "developer_role", "greedy_n", "least_max_tokens", "max_tokens_range",
+                "range", "stream_options_alone", "tools_together",
             }),
             ignores=frozenset({"chat_template_kwargs", "logprobs", "n", "parallel_tool_calls", "tool_choice"}),
             thinking_switch="reasoning_effort",

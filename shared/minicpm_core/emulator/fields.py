@@ -11,14 +11,15 @@ from minicpm_core.emulator.values import as_list, as_object, is_integer, is_numb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minicpm_core.emulator.dialects import Dialect
+    from minicpm_core.emulator.dialects import Check, Dialect
     from minicpm_core.emulator.values import Json, Object
 
 FieldType: TypeAlias = Literal["array", "boolean", "choice", "integer", "number", "object", "stop", "string"]
 
 
 def _is_stop(value: Json) -> bool:
-    return isinstance(value, str) or all(isinstance(item, str) for item in as_list(value) or [0])
+    items = as_list(value)
+    return isinstance(value, str) or (items is not None and all(isinstance(item, str) for item in items))
 
 
 _TYPES: dict[FieldType, tuple[Callable[[Json], bool], str, str]] = {
@@ -69,12 +70,13 @@ class _Range:
 
     holds: Callable[[float], bool]
     said: str
+    check: Check = "range"
 
 
 _RANGES: dict[str, _Range] = {
     "frequency_penalty": _Range(lambda value: -2 <= value <= 2, "in [-2, 2]"),  # noqa: PLR2004
-    "max_completion_tokens": _Range(lambda value: value >= 1, "at least 1"),
-    "max_tokens": _Range(lambda value: value >= 1, "at least 1"),
+    "max_completion_tokens": _Range(lambda value: value >= 1, "at least 1", "least_max_tokens"),
+    "max_tokens": _Range(lambda value: value >= 1, "at least 1", "least_max_tokens"),
     "n": _Range(lambda value: value >= 1, "at least 1"),
     "presence_penalty": _Range(lambda value: -2 <= value <= 2, "in [-2, 2]"),  # noqa: PLR2004
     "seed": _Range(lambda value: -(2**63) <= value < 2**63, "a 64-bit integer"),
@@ -130,6 +132,6 @@ def check_fields(document: Object, dialect: Dialect) -> Object:
         if wanted is not None and not _TYPES[wanted][0](value):
             raise wrong_type(name, value, wanted)
         span = _RANGES.get(name)
-        if span is not None and not span.holds(value) and "range" not in dialect.lets_pass:
+        if span is not None and not span.holds(value) and span.check not in dialect.lets_pass:
             raise bad_value(name, value, f"{name} must be {span.said}, got {value}.")
     return heeded

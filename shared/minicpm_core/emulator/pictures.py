@@ -137,7 +137,8 @@ def _decoded(url: str) -> bytes:
     try:
         return base64.b64decode(match[3], validate=True)
     except binascii.Error as error:
-        raise Refusal("bad_base64", str(error)) from None
+        said = "Incorrect padding" if "padding" in str(error) else "Non-base64 digit found"
+        raise Refusal("bad_base64", said) from None
 
 
 def _measured(image: Image, file_format: str, model: str) -> Picture:

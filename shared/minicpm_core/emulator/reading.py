@@ -118,17 +118,17 @@ def _max_tokens(fields: Object, settings: EmulatorSettings) -> int | None:
     if most is not None and most > settings.context and "max_tokens_range" not in settings.dialect.lets_pass:
         said = f"{name}={most} cannot be greater than max_model_len={settings.context}."
         raise bad_value(name, most, f"{said} Please request fewer output tokens.")
-    return most if most is None or most >= 0 else None  # llama-server takes -1 for no limit
+    return most if most is None or most >= 0 else None  # where a negative one is let pass, it means no limit
 
 
 def _answers(fields: Object, dialect: Dialect) -> int:
     number: int = fields.get("n", 1)
-    if number > dialect.most_answers:
+    if not 1 <= number <= dialect.most_answers:
         most = dialect.most_answers
         raise bad_value("n", number, f"Field 'n': Value must be between 1 <= value <= {most}, but got {number}")
     if number > 1 and fields.get("temperature") == 0 and "greedy_n" not in dialect.lets_pass:
         raise Refusal("bad_value", f"n must be 1 when using greedy sampling, got {number}.")
-    return max(1, number)
+    return number
 
 
 def _tools(fields: Object, dialect: Dialect) -> tuple[tuple[Tool, ...], ToolChoice]:
@@ -169,11 +169,12 @@ def _tool(given: Json, param: str) -> Tool:
     if tool.get("type") != "function" or function is None:
         raise wrong_type(f"{param}.function", tool.get("function"), "object")
     name, description = function.get("name"), function.get("description") or ""
-    parameters: Any = as_object(function.get("parameters") or {})
+    given_parameters = function.get("parameters")
+    parameters = {} if given_parameters is None else as_object(given_parameters)
     if not isinstance(name, str) or not isinstance(description, str):
         raise wrong_type(f"{param}.function.name", name, "string")
     if parameters is None:
-        raise wrong_type(f"{param}.function.parameters", function["parameters"], "object")
+        raise wrong_type(f"{param}.function.parameters", given_parameters, "object")
     return Tool(name, description, parameters)
 
 

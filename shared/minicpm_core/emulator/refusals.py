@@ -65,6 +65,7 @@ class ErrorRow:
         type: The `type` of the error object.
         words: The message; names in braces are facts of the refusal.
         body: The whole JSON body, where it has a shape of its own. Strings in it are filled in like `words`.
+        param: The `param` of the error object; `None` is the field at fault as it is.
         plain: The body is plain text: the words alone.
         facts: Facts that stand in the error object beside the message.
     """
@@ -73,6 +74,7 @@ class ErrorRow:
     type: str = ""
     words: str = "{said}"
     body: Mapping[str, Any] | None = None
+    param: str | None = None
     plain: bool = False
     facts: tuple[str, ...] = ()
 
@@ -82,7 +84,8 @@ ErrorShape: TypeAlias = Literal["openai", "llamacpp", "detail"]
 
 
 def _openai(row: ErrorRow, said: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"error": {"message": said, "type": row.type, "param": facts["param"], "code": row.status}}
+    param = facts["param"] if row.param is None else row.param.format_map(facts)
+    return {"error": {"message": said, "type": row.type, "param": param, "code": row.status}}
 
 
 def _llamacpp(row: ErrorRow, said: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,14 +141,19 @@ VLLM: ErrorTable = {
         type="Bad Request",
         words="1 validation error:\n  {{'type': 'json_invalid', 'loc': 'body.{position}', 'msg': 'JSON decode error', "
         "'input': '<dict of 0 items>', 'ctx': {{'error': '{said}'}}}}",
+        param="body.{position}",
     ),
     "content_type": ErrorRow(
         type="Bad Request",
         words="1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed",
     ),
-    "not_an_object": ErrorRow(type="Bad Request", words=_VALIDATION),
-    "missing_field": ErrorRow(type="Bad Request", words=_VALIDATION),
-    "wrong_type": ErrorRow(type="Bad Request", words=_VALIDATION),
+    "not_an_object": ErrorRow(
+        type="Bad Request",
+        words="1 validation error:\n  {{'type': '{code}', 'loc': 'body', 'msg': '{said}', 'input': '{given}'}}",
+        param="body",
+    ),
+    "missing_field": ErrorRow(type="Bad Request", words=_VALIDATION, param="body.{param}"),
+    "wrong_type": ErrorRow(type="Bad Request", words=_VALIDATION, param="body.{param}"),
     "context_overflow": ErrorRow(
         type="BadRequestError",
         words="This model's maximum context length is {n_ctx} tokens. However, your prompt contains at least "

@@ -97,7 +97,7 @@ def whole(sent: Envelope) -> dict[str, Any]:
         **sent.head,
         "object": "chat.completion",
         "choices": [_choice(sent, index) for index in range(sent.request.n)],
-        "usage": sent.usage(),
+        "usage": {**sent.usage(), **dict.fromkeys(dialect.usage_nulls)},
         **sent.timings,
         **dict.fromkeys(dialect.reply_nulls),
     }
@@ -106,8 +106,7 @@ def whole(sent: Envelope) -> dict[str, Any]:
 def _choice(sent: Envelope, index: int) -> dict[str, Any]:
     answer, dialect = sent.answer, sent.dialect
     choice: dict[str, Any] = {"index": index, "message": _message(sent), "finish_reason": answer.finish_reason}
-    if dialect.logprobs:
-        choice["logprobs"] = logprobs(answer.text, sent.request.top_logprobs)
+    choice |= logprobs_field(sent, answer.text)
     if dialect.stop_reason:
         choice["stop_reason"] = answer.stop_reason
     return {**choice, **dict.fromkeys(dialect.choice_nulls)}
@@ -140,14 +139,13 @@ def _message(sent: Envelope) -> dict[str, Any]:
     return message
 
 
-def logprobs(pieces: Sequence[str], alternatives: int | None) -> dict[str, Any] | None:
-    """Log probabilities of some tokens: a rule is certain, so each is 0, and has itself as the only alternative.
+def logprobs_field(sent: Envelope, pieces: Sequence[str]) -> dict[str, Any]:
+    """The field with the log probabilities of some tokens, if the choice has one.
 
-    Args:
-        pieces: The tokens.
-        alternatives: How many were asked for; `None` if no log probabilities were.
+    A rule is certain, so each is 0, and has itself as the only alternative.
     """
+    alternatives = sent.request.top_logprobs
     if alternatives is None or not pieces:
-        return None
+        return {"logprobs": None} if sent.dialect.logprobs_null else {}
     entries = [{"token": piece, "logprob": 0.0, "bytes": list(piece.encode())} for piece in pieces]
-    return {"content": [{**entry, "top_logprobs": [entry][:alternatives]} for entry in entries]}
+    return {"logprobs": {"content": [{**entry, "top_logprobs": [entry][:alternatives]} for entry in entries]}}

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.emulator.clues import first_sentence
+from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.emulator.values import as_list, as_object, is_number
 
 if TYPE_CHECKING:
@@ -43,8 +44,14 @@ def fill(schema: Mapping[str, Any], clues: Clues, *, optional: bool = True) -> A
         schema: A JSON schema.
         clues: What the text offers; used up on the way.
         optional: Whether properties that are not required are filled in although the text does not name them.
+
+    Raises:
+        Refusal: The schema asks for a value without an end, or has no sense (`minItems: "many"`).
     """
-    return _Filler(schema, clues, optional=optional).value(schema, "", 0)
+    try:
+        return _Filler(schema, clues, optional=optional).value(schema, "", 0)
+    except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+        raise Refusal("bad_value", f"The JSON schema cannot be followed ({type(error).__name__}).") from None
 
 
 class _Filler:

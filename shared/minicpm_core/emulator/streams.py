@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from minicpm_core.emulator.replies import Envelope, logprobs
+from minicpm_core.emulator.replies import Envelope, logprobs_field
 from minicpm_core.emulator.tokens import tokens
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def _choice(
 ) -> dict[str, Any]:
     dialect = sent.dialect
     choice: dict[str, Any] = {"index": index, "delta": delta}
-    if dialect.logprobs:
-        choice["logprobs"] = logprobs(pieces if "content" in delta else (), sent.request.top_logprobs)
+    choice |= logprobs_field(sent, pieces if "content" in delta else ())
     if dialect.finish_reason_null:
         choice["finish_reason"] = None
     return choice if first else {**choice, **dict.fromkeys(dialect.chunk_nulls)}

@@ -1,0 +1,1 @@
+"""The emulator, driven over real HTTP."""
