@@ -6,6 +6,7 @@ import asyncio
 import json
 import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -32,10 +33,10 @@ PARALLEL_DELAY_MS = 100
 class Bare(BaseChatModel):
     """The framework's floor: answers that are there already."""
 
-    def _generate(self, *_: Any, run_manager: Any = None, **__: Any) -> ChatResult:  # noqa: ARG002 - core looks for the name
+    def _generate(self, *_: Any, run_manager: Any = None, **__: Any) -> ChatResult:
         return _RESULT
 
-    def _stream(self, *_: Any, run_manager: Any = None, **__: Any) -> Iterator[ChatGenerationChunk]:  # noqa: ARG002
+    def _stream(self, *_: Any, run_manager: Any = None, **__: Any) -> Iterator[ChatGenerationChunk]:
         yield from _PIECES
 
     @property
@@ -50,7 +51,7 @@ _PIECES = [ChatGenerationChunk(message=AIMessageChunk(content=f" word{n}")) for 
 class BareEvents(Bare):
     """The floor of native v3 events: events that are there already."""
 
-    def _stream_chat_model_events(self, *_: Any, run_manager: Any = None, **__: Any) -> Iterator[Any]:  # noqa: ARG002
+    def _stream_chat_model_events(self, *_: Any, run_manager: Any = None, **__: Any) -> Iterator[Any]:
         yield from _EVENTS
 
 
@@ -70,17 +71,21 @@ _EVENTS: list[dict[str, Any]] = [
 ]
 
 
+def _drain(stream: Any) -> None:
+    for _ in stream:
+        pass
+
+
+def _drain_of(stream: Callable[..., Any], *given: Any, **named: Any) -> None:
+    _drain(stream(*given, **named))
+
+
 def _models(base_url: str, **more: Any) -> dict[str, Any]:
     return {
         "ChatMiniCPM": ChatMiniCPM(model=MODEL, base_url=base_url, api_key="key", backend="vllm"),
         "ChatMistralAI": ChatMistralAI(model_name=MODEL, base_url=base_url, api_key="key", **more),
         "ChatOpenAI": ChatOpenAI(model=MODEL, base_url=base_url, api_key="key"),
     }
-
-
-def _drain(stream: Any) -> None:
-    for _ in stream:
-        pass
 
 
 def invoke(base_url: str) -> str:
@@ -92,11 +97,11 @@ def invoke(base_url: str) -> str:
         "raw httpx post + json": lambda: client.post(f"{base_url}/chat/completions", json=BODY, headers=HEADERS).json(),
     }
     for name, model in _models(base_url).items():
-        cases[name] = lambda model=model: model.invoke(QUESTION)
+        cases[name] = partial(model.invoke, QUESTION)
     found = in_turn(cases, rounds=15, calls=60)
     floor, post = list(found.values())[:2]
     both = floor.median + post.median
-    return _report("LangChain: `invoke`", "CPU us a call", found, both, "floor + post", "at most 1.15")
+    return _report("LangChain: `invoke`", "CPU us a call", found, base=both, what="floor + post", aim="at most 1.15")
 
 
 def stream(base_url: str) -> str:
@@ -124,11 +129,13 @@ def stream(base_url: str) -> str:
         "raw httpx, bytes only": raw_bytes,
     }
     for name, model in _models(base_url).items():
-        cases[name] = lambda model=model: _drain(model.stream(QUESTION))
+        cases[name] = partial(_drain_of, model.stream, QUESTION)
     found = in_turn(cases, rounds=11, calls=1, units=CHUNKS)
     floor, lines = list(found.values())[:2]
     both = floor.median + lines.median
-    return _report("LangChain: `stream`", "CPU us a chunk", found, both, "floor + raw httpx", "at most 1.4 and 13 us")
+    return _report(
+        "LangChain: `stream`", "CPU us a chunk", found, base=both, what="floor + raw httpx", aim="at most 1.4"
+    )
 
 
 def events(base_url: str) -> str:
@@ -138,7 +145,7 @@ def events(base_url: str) -> str:
         "framework floor (events that are there)": lambda: _drain(bare.stream_events(QUESTION, version="v3")),
     }
     for name, model in _models(base_url).items():
-        cases[name] = lambda model=model: _drain(model.stream_events(QUESTION, version="v3"))
+        cases[name] = partial(_drain_of, model.stream_events, QUESTION, version="v3")
     found = in_turn(cases, rounds=9, calls=1, units=CHUNKS)
     rows = [Row(name, figure) for name, figure in found.items()]
     return table("LangChain: v3 events", "CPU us an event", rows, ["Aim: at most 10 us for ChatMiniCPM."])
@@ -184,7 +191,7 @@ async def _parallel(model: Any) -> tuple[Figure, Figure]:
     return Figure(statistics.median(walls), min(walls)), Figure(statistics.median(cpus), min(cpus))
 
 
-def _report(title: str, unit: str, found: dict[str, Figure], base: float, what: str, aim: str) -> str:
+def _report(title: str, unit: str, found: dict[str, Figure], *, base: float, what: str, aim: str) -> str:
     ours = found["ChatMiniCPM"].median
     rows = [Row(name, figure, f"{figure.median / ours:.2f}x ours") for name, figure in found.items()]
     return table(title, unit, rows, [f"Ours / ({what}) = {ours / base:.2f} (aim: {aim})."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,7 +12,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.llms.openai_like import OpenAILike
 from measure import Row, in_turn, table
-from server import ANSWER, CHUNKS, MODEL
+from server import ANSWER, BATCH, CHUNKS, MODEL
 
 from llama_index_minicpm import MiniCPM
 
@@ -34,12 +35,12 @@ class Bare(CustomLLM):
         return LLMMetadata()
 
     @llm_chat_callback()
-    def chat(self, messages: Sequence[ChatMessage], **_: Any) -> ChatResponse:  # noqa: ARG002
+    def chat(self, messages: Sequence[ChatMessage], **_: Any) -> ChatResponse:
         """An answer."""
         return ChatResponse(message=ChatMessage(role="assistant", content=ANSWER), raw={})
 
     @llm_chat_callback()
-    def stream_chat(self, messages: Sequence[ChatMessage], **_: Any) -> Iterator[ChatResponse]:  # noqa: ARG002
+    def stream_chat(self, messages: Sequence[ChatMessage], **_: Any) -> Iterator[ChatResponse]:
         """2,000 pieces of an answer, each with the text so far, as the contract wants."""
 
         def pieces() -> Iterator[ChatResponse]:
@@ -51,11 +52,11 @@ class Bare(CustomLLM):
 
         return pieces()
 
-    def complete(self, prompt: str, formatted: bool = False, **_: Any) -> CompletionResponse:  # noqa: ARG002, FBT001, FBT002
+    def complete(self, prompt: str, formatted: bool = False, **_: Any) -> CompletionResponse:  # noqa: FBT001, FBT002
         """Not measured."""
         return CompletionResponse(text=ANSWER)
 
-    def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Any:  # noqa: ARG002, FBT001, FBT002
+    def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002
         """Not measured."""
         yield CompletionResponse(text=ANSWER)
 
@@ -72,6 +73,10 @@ def _drain(stream: Any) -> None:
         pass
 
 
+def _drain_of(stream: Callable[..., Any], *given: Any) -> None:
+    _drain(stream(*given))
+
+
 def chat(base_url: str) -> str:
     """One call, its answer at once."""
     client = httpx.Client()
@@ -81,16 +86,18 @@ def chat(base_url: str) -> str:
         "raw httpx post + json": lambda: client.post(f"{base_url}/chat/completions", json=BODY, headers=HEADERS).json(),
     }
     for name, model in _models(base_url).items():
-        cases[name] = lambda model=model: model.chat(QUESTION)
+        cases[name] = partial(model.chat, QUESTION)
     found = in_turn(cases, rounds=15, calls=60)
     floor, post = list(found.values())[:2]
     ours = found["MiniCPM"].median
     rows = [Row(name, figure, f"{figure.median / ours:.2f}x ours") for name, figure in found.items()]
     ratio = ours / (floor.median + post.median)
-    return table("LlamaIndex: `chat`", "CPU us a call", rows, [f"Ours / (floor + post) = {ratio:.2f} (aim: at most 1.4)."])
+    return table(
+        "LlamaIndex: `chat`", "CPU us a call", rows, [f"Ours / (floor + post) = {ratio:.2f} (aim: at most 1.4)."]
+    )
 
 
-def stream_chat(base_url: str) -> str:
+def stream_chat(base_url: str, how: str) -> str:
     """2,000 chunks."""
     client = httpx.Client()
     bare = Bare()
@@ -107,13 +114,19 @@ def stream_chat(base_url: str) -> str:
         "raw httpx, lines + json": raw,
     }
     for name, model in _models(base_url).items():
-        cases[name] = lambda model=model: _drain(model.stream_chat(QUESTION))
+        cases[name] = partial(_drain_of, model.stream_chat, QUESTION)
     found = in_turn(cases, rounds=11, calls=1, units=CHUNKS)
     floor = next(iter(found.values())).median
     rows = [Row(name, figure, f"{floor / figure.median:.0%} of the floor's rate") for name, figure in found.items()]
-    return table("LlamaIndex: `stream_chat`", "CPU us a chunk", rows, ["Aim: at least 70 % of the floor's chunks a second."])
+    return table(
+        "LlamaIndex: `stream_chat`", "CPU us a chunk", rows, ["Aim: at least 70 % of the floor's chunks a second."]
+    )
 
 
 def main(server: Server) -> list[str]:
     """All tables."""
-    return [chat(server.base_url()), stream_chat(server.base_url())]
+    return [
+        chat(server.base_url()),
+        stream_chat(server.base_url(), "an event in each HTTP chunk"),
+        stream_chat(server.base_url(batched=True), f"{BATCH} events in each HTTP chunk"),
+    ]

@@ -10,8 +10,11 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+
+from server import Server
 
 SECTIONS = ("imports", "langchain", "llama_index")
 PACKAGES = (
@@ -22,18 +25,10 @@ PACKAGES = (
 
 def _section(name: str) -> None:
     if name == "imports":
-        import imports  # noqa: PLC0415 - a section is a process
-
-        print("\n".join(imports.main()))
+        print("\n".join(import_module("imports").main()))
         return
-    from server import Server  # noqa: PLC0415
-
     with Server() as server:
-        if name == "langchain":
-            import langchain_cases as cases  # noqa: PLC0415
-        else:
-            import llama_index_cases as cases  # noqa: PLC0415
-        print("\n".join(cases.main(server)))
+        print("\n".join(import_module(f"{name}_cases").main(server)))
 
 
 def main() -> int:
@@ -49,7 +44,7 @@ def main() -> int:
     print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES) + "\n")
     for name in asked:
         print(f"{name} …", file=sys.stderr)
-        done = subprocess.run([sys.executable, str(Path(__file__)), "--section", name], check=False)  # noqa: S603
+        done = subprocess.run([sys.executable, str(Path(__file__)), "--section", name], check=False)
         if done.returncode:
             return done.returncode
     return 0

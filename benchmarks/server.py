@@ -1,8 +1,10 @@
-"""The server of the benchmarks: raw asyncio, answers at once or after a delay, each event in an HTTP chunk of its own.
+"""The server of the benchmarks: raw asyncio, answers at once or after a delay.
 
 It runs in a process of its own, so that its work is not counted, and understands just what it needs:
 
-    POST /<milliseconds>/v1/chat/completions    after that delay; `"stream": true` gives `CHUNKS` events
+    POST /<milliseconds>/v1/chat/completions    after that delay; `"stream": true` gives `CHUNKS` events, each in an
+                                                HTTP chunk of its own as servers send them; with `b` after the number
+                                                `BATCH` in each, as they arrive through a busy proxy
     GET  /<milliseconds>/v1/models              says that it is vLLM
 """
 
@@ -12,12 +14,13 @@ import asyncio
 import json
 import multiprocessing
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 CHUNKS = 2_000
+BATCH = 50
 MODEL = "MiniCPM-V-4.6-1B"
 ANSWER = "MiniCPM answers this question in one sentence that is about as long as most answers are."
 
@@ -35,7 +38,7 @@ def _event(text: str, delta: dict[str, str], finish: str | None = None) -> bytes
         "model": MODEL,
         "choices": [{"index": 0, "delta": delta | ({"content": text} if text else {}), "finish_reason": finish}],
     }
-    return _http_chunk(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 def _http_chunk(data: bytes) -> bytes:
@@ -43,25 +46,42 @@ def _http_chunk(data: bytes) -> bytes:
 
 
 _USAGE = {"prompt_tokens": 20, "completion_tokens": CHUNKS, "total_tokens": CHUNKS + 20}
-_COMPLETION = _whole({
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1795386667,
-    "model": MODEL,
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}],
-    "usage": _USAGE,
-})
+_COMPLETION = _whole(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1795386667,
+        "model": MODEL,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}],
+        "usage": _USAGE,
+    }
+)
 _MODELS = _whole({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "vllm"}]})
-_LAST = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": [], "usage": _USAGE}
-_STREAM = b"".join([
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+_LAST = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 1,
+    "model": MODEL,
+    "choices": [],
+    "usage": _USAGE,
+}
+_EVENTS = [
     _event("", {"role": "assistant"}),
     *(_event(f" word{number}", {}) for number in range(CHUNKS)),
     _event("", {}, "stop"),
-    _http_chunk(b"data: " + json.dumps(_LAST).encode() + b"\n\n"),
-    _http_chunk(b"data: [DONE]\n\n"),
-    b"0\r\n\r\n",
-])
+    b"data: " + json.dumps(_LAST).encode() + b"\n\n",
+    b"data: [DONE]\n\n",
+]
+
+
+def _stream(events_in_a_chunk: int) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    starts = range(0, len(_EVENTS), events_in_a_chunk)
+    chunks = (_http_chunk(b"".join(_EVENTS[start : start + events_in_a_chunk])) for start in starts)
+    return b"".join([head, *chunks, b"0\r\n\r\n"])
+
+
+_STREAM, _BATCHED = _stream(1), _stream(BATCH)
 
 
 async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,13 +90,15 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             _, _, rest = head.partition(b"content-length:")
             body = await reader.readexactly(int(rest.split(b"\r\n", 1)[0]) if rest else 0)
-            delay = int(head.split(b" ", 2)[1].split(b"/")[1])
+            setting = head.split(b" ", 2)[1].split(b"/")[1]
+            delay = int(setting.removesuffix(b"b"))
             if delay:
                 await asyncio.sleep(delay / 1000)
             if head.startswith(b"get"):
                 writer.write(_MODELS)
             else:
-                writer.write(_STREAM if b'"stream":true' in body.replace(b" ", b"") else _COMPLETION)
+                stream = _BATCHED if setting.endswith(b"b") else _STREAM
+                writer.write(stream if b'"stream":true' in body.replace(b" ", b"") else _COMPLETION)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
@@ -98,7 +120,7 @@ def _main(ready: Connection) -> None:
 class Server:
     """The server, for the length of a `with` block."""
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         """Start it and wait until it listens."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
@@ -112,6 +134,6 @@ class Server:
         self._process.terminate()
         self._process.join()
 
-    def base_url(self, milliseconds: int = 0) -> str:
-        """The API's base URL, at which every answer takes that long."""
-        return f"http://127.0.0.1:{self.port}/{milliseconds}/v1"
+    def base_url(self, milliseconds: int = 0, *, batched: bool = False) -> str:
+        """The API's base URL, at which every answer takes that long, and streams come in batches or not."""
+        return f"http://127.0.0.1:{self.port}/{milliseconds}{'b' if batched else ''}/v1"

@@ -1,7 +1,7 @@
 """A real HTTP server on loopback whose answers are given as bytes.
 
-It speaks just enough HTTP/1.1 to record requests and to write what a test tells it to, byte for byte, so that a test can
-cut a stream, send nonsense or hold a connection open.  The answers are used up in order; the last one repeats.
+It speaks just enough HTTP/1.1 to record requests and to write what a test tells it to, byte for byte, so that a test
+can cut a stream, send nonsense or hold a connection open.  The answers are used up in order; the last one repeats.
 """
 
 from __future__ import annotations
@@ -69,15 +69,12 @@ def whole(
     return ["\r\n".join(lines).encode() + b"\r\n\r\n" + data]
 
 
-def events(
-    chunks: Iterable[bytes | Action], *, end: bool = True, headers: dict[str, str] | None = None
-) -> Answer:
+def events(chunks: Iterable[bytes | Action], *, end: bool = True, headers: dict[str, str] | None = None) -> Answer:
     """A streamed answer: each bytes object is one HTTP chunk. `end=False` leaves the terminating chunk out."""
     head = {"content-type": "text/event-stream", "transfer-encoding": "chunked", **(headers or {})}
     lines = ["HTTP/1.1 200 OK", *(f"{k}: {v}" for k, v in head.items())]
     actions: list[Action] = ["\r\n".join(lines).encode() + b"\r\n\r\n"]
-    for chunk in chunks:
-        actions.append(b"%x\r\n%b\r\n" % (len(chunk), chunk) if isinstance(chunk, bytes) else chunk)
+    actions += (b"%x\r\n%b\r\n" % (len(c), c) if isinstance(c, bytes) else c for c in chunks)
     if end:
         actions.append(b"0\r\n\r\n")
     return actions
