@@ -121,6 +121,12 @@ class MiniCPMSettings(BaseChatModel):
         if own_profile:
             self.profile = self._resolve_model_profile()
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the settings are equal, whatever was called before."""
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as for every Pydantic model
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields changed; a key given as text is boxed."""
         changed = dict(update or {})
@@ -220,7 +226,7 @@ class MiniCPMSettings(BaseChatModel):
         """About how many tokens a text has: exactly with `custom_get_token_ids`, else by its characters."""
         return estimate(text) if self.custom_get_token_ids is None else len(self.get_token_ids(text))
 
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+    def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """About how many tokens a conversation has as a prompt. Nothing is fetched.
 
         Args:
@@ -254,10 +260,10 @@ class MiniCPMSettings(BaseChatModel):
 
         The base makes it once and for all, so that a cache would answer for settings that were changed since.
         """
-        values = {name: _snapshot(value) for name, value in self.__dict__.items()}
         held = self._serialized_from
-        if held is None or held[0] != values:
-            held = self._serialized_from = (values, cast("dict[str, Any]", dumpd(self)))
+        if held is None or held[0] != vars(self):
+            fields = {name: value if name == "profile" else _snapshot(value) for name, value in vars(self).items()}
+            held = self._serialized_from = (fields, cast("dict[str, Any]", dumpd(self)))
         return held[1]
 
 

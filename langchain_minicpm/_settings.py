@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import sha256
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 
 from minicpm_core.aio import AsyncMiniCPMClient
@@ -88,6 +89,8 @@ CONNECTION: Final = (
 )  # fmt: skip
 """Fields of the model object of which its clients are made."""
 
+_connection = itemgetter(*CONNECTION)
+
 UNSHARED: Final = ("api_key", "default_headers", "http_client", "async_http_client")
 """Fields that stay behind when the model object is pickled: secrets, and what holds sockets."""
 
@@ -130,6 +133,8 @@ def settle(given: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
                 f"ChatMiniCPM has no setting {name!r}.{meant} "
                 f"Request fields that only some servers know go into extra_body={{{name!r}: …}}."
             )
+    if isinstance(settled.get("default_headers"), Mapping):
+        settled["default_headers"] = dict(cast("Mapping[str, str]", settled["default_headers"]))
     if isinstance(settled.get("timeout"), Mapping):
         settled["timeout"] = Timeouts(**cast("dict[str, Any]", settled["timeout"]))
     elif settled.get("timeout") is not None and not isinstance(settled["timeout"], int | float):
@@ -196,15 +201,15 @@ class Shells:
         aio: For `ainvoke`, `astream` and the like.
     """
 
-    made_of: tuple[Any, ...]
+    made_of: tuple[Any, ...] = field(repr=False)
     sync: MiniCPMClient
     aio: AsyncMiniCPMClient
 
 
 def fingerprint(values: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the clients depend on; headers as a copy, since a mapping may be changed in place."""
-    headers = values.get("default_headers")
-    return (*(values.get(name) for name in CONNECTION), dict(headers) if headers else None)
+    headers = values["default_headers"]
+    return (*_connection(values), dict(headers) if headers else None)
 
 
 def make_shells(values: Mapping[str, Any], traits: ServerTraits | None = None) -> Shells:
