@@ -103,7 +103,12 @@ class _AsyncResponses(AsyncGenerator[R, None]):
 
     @override
     async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> R:
-        return await self._responses.athrow(typ, val, tb)
+        error = val or (typ if isinstance(typ, BaseException) else typ())
+        try:
+            return await self._responses.athrow(error.with_traceback(tb))
+        except BaseException:
+            await self.aclose()
+            raise
 
     @override
     async def aclose(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -110,7 +110,7 @@ STREAMS = tuple(name for name in METHODS if "stream" in name)
 
 async def ask(llm: Any, method: str, question: Any = "Hello?", **options: Any) -> list[Any]:
     """All responses of one of the eight calls to a question; one, where it does not stream."""
-    given: Any = question if method in COMPLETES or isinstance(question, list) else [user(question)]
+    given = cast("Any", question if method in COMPLETES or isinstance(question, list) else [user(question)])
     result = getattr(llm, method)(given, **options)
     if method.startswith("a"):
         result = await result
