@@ -34,8 +34,9 @@ def emulators() -> Iterator[dict[str, EmulatorServer]]:
     """Emulators by their settings, which live as long as the run: stopping one takes a fifth of a second."""
     running: dict[str, EmulatorServer] = {}
     with ExitStack() as afterwards:
-        afterwards.callback(lambda: [server.stop() for server in running.values()])
         yield running
+        for server in running.values():
+            afterwards.callback(server.stop)
 
 
 @pytest.fixture

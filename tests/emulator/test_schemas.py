@@ -120,6 +120,18 @@ def test_values_come_from_the_text() -> None:
     }
 
 
+def test_schemas_are_put_together_from_their_parts() -> None:
+    schema = {
+        "$defs": {"named": {"properties": {"name": {"type": "string"}}, "required": ["name"]}},
+        "allOf": [{"$ref": "#/$defs/named"}, {"properties": {"size": {"type": "integer"}}, "required": ["size"]}],
+    }
+    assert fill(schema, clues_in("a leaf named 'Oak', size: 4"), optional=False) == {"name": "Oak", "size": 4}
+
+
+def test_a_schema_without_a_type_is_read_by_its_keys() -> None:
+    assert fill({"properties": {"a": {"items": {"const": 1}}}}, clues_in("x")) == {"a": [1]}
+
+
 def test_what_the_text_does_not_name_is_taken_in_order() -> None:
     schema = {"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "where": {"type": "string"}}}
     assert fill(schema, clues_in("Add 3 and 4 for Paris.")) == {"a": 3, "b": 4, "where": "Paris"}

@@ -24,6 +24,8 @@ NOTE = "(emulator, not a model)"
         ("Count to 5.", "1 2 3 4 5"),
         ("count to twelve", "1 2 3 4 5 6 7 8 9 10 11 12"),
         ("Please count from 3 to -1", "3 2 1 0 -1"),
+        ("Count to a million", None),
+        ("Count to 1000000", f"That is further than I count (10000 numbers). {NOTE}"),
         ("What is 2 + 3?", "2 + 3 = 5"),
         ("7*8=", "7 * 8 = 56"),
         ("0.1 plus 0.2", "0.1 + 0.2 = 0.3"),

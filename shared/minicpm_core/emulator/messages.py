@@ -52,7 +52,7 @@ def _turn(given: Json, param: str, dialect: Dialect, model: str) -> Turn:
     role = message["role"]
     if role == "developer" and "developer_role" in dialect.lets_pass:
         role = "system"
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise Refusal("template", "Unexpected message role.")
     for name, value in message.items():
         # A null is refused by one server or another wherever it stands, but for an assistant that only called tools.
@@ -84,7 +84,7 @@ def _content(content: Json, param: str, dialect: Dialect, model: str) -> tuple[s
             texts.append(_text(part, f"{param}.{at}"))
         elif kind == "image_url":
             pictures.append(look_at(_url(part, f"{param}.{at}.image_url"), dialect, model))
-        elif kind in _OTHER_MEDIA:
+        elif isinstance(kind, str) and kind in _OTHER_MEDIA:
             media = _OTHER_MEDIA[kind]
             said = f"At most 0 {media}(s) may be provided in one prompt. (parameter={media})"
             raise Refusal("media_kind", said, param=media, media=media)
@@ -129,7 +129,7 @@ def _call(given: Json, param: str) -> Call:
             raise wrong_type(f"{param}.{name}", owner.get(name), "string")
     try:
         arguments = as_object(json.loads(function["arguments"]))
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if arguments is None:
         # What the template does with them: `{% for name, value in arguments | items %}`.

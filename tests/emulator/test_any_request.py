@@ -1,0 +1,122 @@
+"""Whatever is sent is answered or refused: nothing makes the emulator itself fail."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicpm_core.emulator import EmulatorSettings
+from minicpm_core.emulator.answers import answer
+from minicpm_core.emulator.reading import parse_json, read_request
+from minicpm_core.emulator.refusals import Refusal, worded
+from minicpm_core.emulator.replies import envelope, whole
+from minicpm_core.emulator.streams import chunks
+from tests.emulator.support import DIALECT_NAMES, INSTRUCT, plain, shown, tool
+
+SETTINGS = {name: EmulatorSettings.create(dialect=name) for name in DIALECT_NAMES}
+FULL: dict[str, Any] = {
+    "model": INSTRUCT,
+    "messages": [
+        {"role": "system", "content": "You are a lighthouse."},
+        shown("What is this?", plain("red", (3, 2))),
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning": "Hm.",
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "red"},
+        {"role": "user", "content": [{"type": "text", "text": "Count to 5, use look."}]},
+    ],
+    "temperature": 0.5,
+    "max_tokens": 50,
+    "stop": ["x"],
+    "n": 2,
+    "tools": [tool("look", "Look.", a={"type": "integer", "minimum": 1}, b={"enum": ["x", 2]})],
+    "tool_choice": {"type": "function", "function": {"name": "look"}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "chat_template_kwargs": {"enable_thinking": True},
+    "logprobs": True,
+    "top_logprobs": 2,
+}
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["user", "image_url", "#", "{"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to every value inside a JSON value."""
+    inside: list[Any] = []
+    if isinstance(value, dict):
+        inside = list(value.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    elif isinstance(value, list):
+        inside = list(enumerate(value))  # pyright: ignore[reportUnknownArgumentType]
+    return [(*path, key) for key, _ in inside] + [at for key, item in inside for at in places(item, (*path, key))]
+
+
+def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The full request with something else in one place."""
+    request = copy.deepcopy(FULL)
+    owner: Any = request
+    for step in path[:-1]:
+        owner = owner[step]
+    owner[path[-1]] = value
+    return request
+
+
+def taken(document: Any, dialect: str) -> bool:
+    """Answer or refuse a request in every shape; whether it was answered."""
+    settings = SETTINGS[dialect]
+    try:
+        request = read_request(document, settings)
+        sent = envelope(request, answer(request, settings.dialect, settings.context), settings.dialect)
+    except Refusal as refusal:
+        worded(refusal, settings.dialect.errors, settings.dialect.error_shape)
+        return False
+    json.dumps(whole(sent))
+    json.dumps(list(chunks(sent)))
+    return True
+
+
+@pytest.mark.parametrize("dialect", DIALECT_NAMES)
+def test_the_full_request_is_answered(dialect: str) -> None:
+    assert taken({**FULL, **({"n": 1} if dialect == "llamacpp" else {})}, dialect)
+
+
+@given(st.sampled_from(places(FULL)), JSON, st.sampled_from(DIALECT_NAMES))
+def test_a_request_with_anything_anywhere_is_answered_or_refused(
+    path: tuple[Any, ...], value: Any, dialect: str
+) -> None:
+    taken(changed(path, value), dialect)
+
+
+@given(JSON, st.sampled_from(DIALECT_NAMES))
+def test_any_schema_is_followed_or_refused(schema: Any, dialect: str) -> None:
+    taken(changed(("tools", 0, "function", "parameters"), schema), dialect)
+    taken(changed(("response_format", "json_schema", "schema"), schema), dialect)
+
+
+@given(st.text(), st.sampled_from(DIALECT_NAMES))
+def test_any_text_is_answered(text: str, dialect: str) -> None:
+    assert taken({"messages": [{"role": "user", "content": text}]}, dialect)
+
+
+@given(st.binary())
+def test_any_bytes_are_json_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(Refusal):
+        json.dumps(parse_json(raw), ensure_ascii=False).encode()
