@@ -52,6 +52,13 @@ def test_a_picture_costs_what_the_model_s_formula_says(asker: Asker) -> None:
     assert with_picture - text_only == count_image_tokens((640, 480), INSTRUCT)
 
 
+def test_the_number_of_a_picture_costs_tokens_too(asker: Asker) -> None:
+    pictures = [plain("red", (10, 10))] * 11
+    ten = asker.ask([shown("x", *pictures[:10])])["usage"]["prompt_tokens"]
+    eleven = asker.ask([shown("x", *pictures)])["usage"]["prompt_tokens"]
+    assert eleven - ten == count_image_tokens((10, 10), INSTRUCT, index=10)
+
+
 def test_tools_and_earlier_calls_cost_tokens(asker: Asker) -> None:
     bare = asker.ask("Count to 2.")["usage"]["prompt_tokens"]
     with_tool = asker.ask("Count to 2.", tools=[tool("weather")])["usage"]["prompt_tokens"]

@@ -98,6 +98,11 @@ def test_requests_are_logged_without_the_values_of_their_headers() -> None:
         assert server.requests == []
 
 
+def test_a_whole_answer_tells_its_length(asker_of: AskerFactory) -> None:
+    response = asker_of().post("Count to 9.")
+    assert int(response.headers["content-length"]) == len(response.content)
+
+
 def test_refused_and_broken_requests_are_logged_too() -> None:
     with EmulatorServer(api_key="sk-secret") as server, Asker(server) as asker:
         asker.post("x")

@@ -125,6 +125,8 @@ class _Emulator:
 
     def send(self, sent: Envelope, plan: FaultPlan, close: Callable[[], None]) -> Response:
         """The response that carries an answer."""
+        if not sent.request.stream and not plan:
+            return self.reply(whole(sent))
         headers = self.headers()
         if sent.request.stream:
             media_type = "text/event-stream"

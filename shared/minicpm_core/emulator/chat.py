@@ -118,8 +118,10 @@ class ChatRequest:
         spent = tokens.ANSWER_TOKENS
         for turn in self.turns:
             spent += tokens.TURN_TOKENS + tokens.count(turn.text)
-            spent += sum(picture.tokens for picture in turn.pictures)
             spent += sum(tokens.count(f"{call.name} {json.dumps(dict(call.arguments))}") for call in turn.calls)
+        pictures = [picture for turn in self.turns for picture in turn.pictures]
+        for at, picture in enumerate(pictures):
+            spent += picture.tokens + len(str(at)) - 1  # its number is written into the prompt, a digit a token
         for tool in self.tools:
             spent += tokens.count(f"{tool.name} {tool.description} {json.dumps(dict(tool.parameters))}")
         return spent

@@ -7,7 +7,7 @@ seen on the wire or in their source, and the hosted API's from reports of its us
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from minicpm_core.emulator.values import filled
@@ -123,12 +123,12 @@ class ErrorReply:
 def worded(refusal: Refusal, table: ErrorTable, shape: ErrorShape) -> ErrorReply:
     """A refusal in a dialect's words."""
     row = table.get(refusal.kind) or table["otherwise"]
-    status = int(refusal.facts.get("status", row.status))
+    row = replace(row, status=refusal.facts.get("status", row.status))
     said = row.words.format_map(refusal.facts)
     if row.plain:
-        return ErrorReply(status, "text/plain; charset=utf-8", said.encode())
+        return ErrorReply(row.status, "text/plain; charset=utf-8", said.encode())
     body = _SHAPES[shape](row, said, refusal.facts) if row.body is None else filled(row.body, refusal.facts)
-    return ErrorReply(status, "application/json", json.dumps(body, ensure_ascii=False).encode())
+    return ErrorReply(row.status, "application/json", json.dumps(body, ensure_ascii=False).encode())
 
 
 _VALIDATION = "1 validation error:\n  {{'type': '{code}', 'loc': 'body.{param}', 'msg': '{said}', 'input': '{given}'}}"
