@@ -140,20 +140,24 @@ def backend_for_url(base_url: str) -> Backend | None:
     return None
 
 
-def backend_for_models_reply(headers: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Backend | None:
+def backend_for_models_reply(headers: Mapping[str, str], rows: Sequence[Mapping[str, Any]] | None) -> Backend | None:
     """The backend that a server's answer to `GET /models` tells, or `None`.
 
     Args:
         headers: Response headers with lower-case names.
-        rows: The rows of `data`, as received; empty if the answer had none.
+        rows: The rows of `data`, as received; empty if there were none, `None` if the answer was no list of models.
     """
-    owners = {str(row.get("owned_by", "")).lower() for row in rows}
+    owners = {str(row.get("owned_by", "")).lower() for row in rows or ()}
     for backend in BACKENDS.values():
         if owners.intersection(backend.owned_by):
             return backend
         if not backend.headers:
             continue
         marked = all(headers.get(name, "\0").lower().startswith(mark) for name, mark in backend.headers)
-        if marked and (backend.row_keys is None or all(row.keys() == backend.row_keys for row in rows)):
+        if marked and (backend.row_keys is None or _all_have(rows, backend.row_keys)):
             return backend
     return None
+
+
+def _all_have(rows: Sequence[Mapping[str, Any]] | None, keys: frozenset[str]) -> bool:
+    return rows is not None and all(frozenset(row) == keys for row in rows)

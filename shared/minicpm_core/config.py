@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast
 from urllib.parse import urlsplit
 
 from minicpm_core.backends import BACKENDS, BackendName
@@ -13,7 +16,7 @@ from minicpm_core.models import DEFAULT_MODEL
 from minicpm_core.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 DEFAULT_BASE_URL = "https://api.modelbest.cn/v1"
 KEY_VARIABLES = ("MINICPM_API_KEY", "MODELBEST_API_KEY")
@@ -97,7 +100,7 @@ class ClientConfig:
         api_key: The key, boxed; `None` if there is none.
         base_url: Of the API, ending in its version, without a slash at the end.
         backend: A row of `BACKENDS`, or `auto` to find out.
-        timeout: Seconds to wait, by step.
+        timeout: Seconds to wait, by step; `None` for those of an injected HTTP client, or else the defaults.
         max_retries: How often a failed request is made again: never more than `max_retries + 1` requests.
         max_retry_after: The longest wait in seconds that a server's `Retry-After` may ask for.
         max_response_bytes: The most decompressed bytes that one answer may have.
@@ -109,7 +112,7 @@ class ClientConfig:
     api_key: Secret | None
     base_url: str
     backend: BackendName | Literal["auto"] = "auto"
-    timeout: Timeouts = Timeouts()
+    timeout: Timeouts | None = None
     max_retries: int = 2
     max_retry_after: float = 60.0
     max_response_bytes: int = 64 * _MIB
@@ -138,7 +141,8 @@ class ClientConfig:
             api_key: A string or anything with `get_secret_value()`; else `MINICPM_API_KEY`, else `MODELBEST_API_KEY`.
             base_url: Else `MINICPM_BASE_URL`, else the vendor's hosted API. A URL without a path gets `/v1`.
             backend: Else `MINICPM_BACKEND`, else `auto`.
-            timeout: Seconds for every step, or `Timeouts`; `None` takes the defaults.
+            timeout: Seconds for every step, or `Timeouts`; `None` takes those of an injected HTTP client, or else the
+                defaults of `Timeouts`.
             max_retries: 2 by default; 0 makes one request only.
             max_retry_after: 60 by default.
             max_response_bytes: 64 MiB by default.
@@ -148,24 +152,23 @@ class ClientConfig:
         Raises:
             ConfigurationError: A setting cannot be. The message never holds the key.
         """
-        chosen_backend = backend or os.environ.get(BACKEND_VARIABLE) or "auto"
+        chosen_backend = _text("backend", backend or os.environ.get(BACKEND_VARIABLE) or "auto")
         if chosen_backend != "auto" and chosen_backend not in BACKENDS:
             known = ", ".join(["auto", *BACKENDS])
             raise ConfigurationError(f"Unknown backend {chosen_backend!r}: it must be one of {known}.")
-        retries = 2 if max_retries is None else max_retries
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"max_retries must be 0 or more, not {retries!r}.")
         return cls(
-            model=model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL,
+            model=_text("model", model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL),
             api_key=_key(api_key),
             base_url=normalise_base_url(base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL),
-            backend=chosen_backend,  # type: ignore[arg-type]  # checked above
-            timeout=as_timeouts(timeout),
-            max_retries=retries,
-            max_retry_after=60.0 if max_retry_after is None else max_retry_after,
-            max_response_bytes=64 * _MIB if max_response_bytes is None else max_response_bytes,
+            backend=cast("BackendName", chosen_backend),
+            timeout=None if timeout is None else as_timeouts(timeout),
+            max_retries=_whole("max_retries", 2 if max_retries is None else max_retries, low=0),
+            max_retry_after=_seconds("max_retry_after", 60.0 if max_retry_after is None else max_retry_after),
+            max_response_bytes=_whole(
+                "max_response_bytes", 64 * _MIB if max_response_bytes is None else max_response_bytes, low=1
+            ),
             default_headers=checked_headers(default_headers or {}),
-            options=options or {},
+            options={**options} if options else {},
         )
 
     def with_timeout(self, timeout: TimeoutSetting) -> ClientConfig:
@@ -180,14 +183,22 @@ class ClientConfig:
     def secrets(self) -> tuple[str, ...]:
         """Everything that must never be shown: the key and the values of the default headers."""
         key = (self.api_key.reveal(),) if self.api_key else ()
-        return (*key, *(value for value in self.default_headers.values() if len(value) >= _SECRET_LENGTH))
+        return (*key, *secret_values(self.default_headers))
 
 
 _SECRET_LENGTH = 8
-"""Header values shorter than this are flags such as `1`, whose redaction would only garble messages."""
 
 
-def _key(given: str | Secret | Any | None) -> Secret | None:
+def secret_values(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of headers that may be secrets: not flags such as `1`, whose redaction would only garble messages."""
+    return tuple(value for value in headers.values() if len(value) >= _SECRET_LENGTH)
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""The name of a header (RFC 9110, section 5.6.2)."""
+
+
+def _key(given: Any) -> Secret | None:
     if isinstance(given, Secret):
         text: Any = given.reveal()
     elif hasattr(given, "get_secret_value"):
@@ -208,22 +219,50 @@ def _key(given: str | Secret | Any | None) -> Secret | None:
     return Secret(text)
 
 
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{name} must be a string that says something, not {value!r}.")
+    return value
+
+
+def _whole(name: str, value: Any, *, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ConfigurationError(f"{name} must be a whole number, {low} or more, not {value!r}.")
+    return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigurationError(f"{name} must be a number of seconds, 0 or more, not {value!r}.")
+    return float(value)
+
+
 def normalise_base_url(url: str) -> str:
     """A base URL without a slash at its end and with a path.
 
     Raises:
         ConfigurationError: It is not an http(s) URL, or it holds a user name or password.
     """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        shown = url if "@" not in url else "(hidden: it may hold a password)"
-        raise ConfigurationError(f"base_url must begin with http:// or https://, for example {DEFAULT_BASE_URL}; got {shown}.")
+    url = _text("base_url", url).strip()
+    shown = url if "@" not in url else "(hidden: it may hold a password)"
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        raise ConfigurationError(f"base_url is not a URL: {shown}.") from None
+    if not known or any(c.isspace() or not c.isprintable() for c in url):
+        raise ConfigurationError(
+            f"base_url must begin with http:// or https://, for example {DEFAULT_BASE_URL}; got {shown}."
+        )
     if "@" in parts.netloc:
         raise ConfigurationError("base_url must not hold a user name or password: pass api_key or default_headers.")
     if parts.query or parts.fragment:
         raise ConfigurationError("base_url must not hold a query or a fragment.")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+
+
+_NO_STEP = object()
 
 
 def as_timeouts(setting: TimeoutSetting) -> Timeouts:
@@ -234,16 +273,20 @@ def as_timeouts(setting: TimeoutSetting) -> Timeouts:
     """
     if setting is None:
         return Timeouts()
-    if isinstance(setting, Timeouts):
-        return setting
-    if isinstance(setting, int | float) and not isinstance(setting, bool):
-        if not setting > 0:
-            raise ConfigurationError(f"timeout must be a positive number of seconds, not {setting!r}.")
-        seconds = float(setting)
-        return Timeouts(min(seconds, 10.0), seconds, seconds, seconds)
-    if all(hasattr(setting, step) for step in ("connect", "read", "write", "pool")):
-        return Timeouts(setting.connect, setting.read, setting.write, setting.pool)
-    raise ConfigurationError(f"timeout must be a number of seconds or Timeouts, not {type(setting).__name__}.")
+    steps = [getattr(setting, step, _NO_STEP) for step in ("connect", "read", "write", "pool")]
+    if _NO_STEP not in steps:
+        return Timeouts(*map(_timeout, steps))
+    seconds = _timeout(setting)
+    return Timeouts(seconds if seconds is None else min(seconds, 10.0), seconds, seconds, seconds)
+
+
+def _timeout(seconds: Any) -> float | None:
+    """Seconds as sockets take them: `None` for ever."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ConfigurationError(f"timeout must be Timeouts or a positive number of seconds, not {seconds!r}.")
+    return None if math.isinf(seconds) else float(seconds)
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -252,9 +295,18 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ConfigurationError: A name or a value cannot stand in a header. The message holds the name only.
     """
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    given: Any = headers
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"Headers must be a mapping of names to values, not {type(given).__name__}.")
+    checked: dict[str, str] = {}
+    for name, value in cast("Mapping[object, object]", given).items():
+        if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError("Header names and values must be strings.")
-        if not name.isascii() or not value.isascii() or any(c in name + value for c in "\r\n\0"):
-            raise ConfigurationError(f"The header {name!r} holds a newline or a character that is not ASCII.")
-    return dict(headers)
+        if not _TOKEN.fullmatch(name):
+            raise ConfigurationError("A header's name may hold letters, digits and dashes, no colon and no space.")
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ConfigurationError(
+                f"The header {name!r} holds a newline, a space at an end or a character that is not ASCII."
+            )
+        checked[name] = value
+    return checked

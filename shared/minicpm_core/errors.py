@@ -18,10 +18,10 @@
     │   │   │   └── QuotaExceededError       the account has no more credit
     │   │   └── ServerError                  5xx
     │   ├── APITimeoutError (TimeoutError)   no answer in time
-    │   ├── APIConnectionError (ConnectionError)  no connection
+    │   ├── APIConnectionError (ConnectionError)  no connection, or it broke
     │   │   └── StreamInterruptedError       a stream was cut; `partial` has what was received
     │   └── MalformedReplyError              an answer that is not one: HTML, empty, broken JSON, too large
-    └── UnsupportedFeatureError              the server cannot do what was asked, or this version cannot
+    └── UnsupportedFeatureError (NotImplementedError)  the server, the model or this version cannot do what was asked
 
 A message says what happened and what to do next.  It never holds the key, a header or the payload.
 """
@@ -176,7 +176,6 @@ class APITimeoutError(APIError, TimeoutError):
 
     phase: str = "read"
     retryable = True
-    retryable = True
 
 
 class APIConnectionError(APIError, ConnectionError):
@@ -189,7 +188,6 @@ class APIConnectionError(APIError, ConnectionError):
 
     sent: bool = False
     stale: bool = False
-    retryable = True
     retryable = True
 
 

@@ -116,9 +116,7 @@ CARDS: tuple[ModelCard, ...] = (
 UNKNOWN = ModelCard(name="unknown model", thinking_tag_in_prompt=True, known=False)
 """The cautious default for an id that no card names: text and images, thinking off, context not known."""
 
-_UNKNOWN_THINKING = ModelCard(
-    name="unknown thinking model", thinks_by_default=True, thinking_default=True, known=False
-)
+_UNKNOWN_THINKING = ModelCard(name="unknown thinking model", thinks_by_default=True, thinking_default=True, known=False)
 
 
 def _names(card: ModelCard) -> tuple[str, ...]:
@@ -127,8 +125,9 @@ def _names(card: ModelCard) -> tuple[str, ...]:
 
 
 def _key(model: str) -> str:
-    """The form in which ids are compared: without owner, tag, case, and with one kind of separator."""
-    return model.rsplit("/", 1)[-1].split(":", 1)[0].lower().replace("_", ".").replace(" ", "-")
+    """The form in which ids are compared: without owner, tag, revision and case, and with one kind of separator."""
+    name = model.rstrip("/").rsplit("/", 1)[-1].split(":", 1)[0].split("@", 1)[0]
+    return name.lower().replace("_", ".").replace(" ", "-")
 
 
 _BY_KEY: dict[str, ModelCard] = {_key(name): card for card in CARDS for name in _names(card)}
@@ -138,8 +137,9 @@ _BY_KEY: dict[str, ModelCard] = {_key(name): card for card in CARDS for name in 
 def card_for(model: str) -> ModelCard:
     """The card of a model id, under whichever name a server knows it.
 
-    Owner, Ollama tag and upper case make no difference; the longest card name that the id starts with wins, so
-    quantised variants (`MiniCPM-V-4.6-AWQ`) are recognised too.  An id that no card names gets a cautious default.
+    Owner or folder, Ollama tag, revision and upper case make no difference; the longest card name that the id starts
+    with wins, so quantised variants (`MiniCPM-V-4.6-AWQ`) are recognised too.  An id that no card names gets a cautious
+    default.
 
     Args:
         model: An id such as `openbmb/MiniCPM-V-4_6-Thinking` or `minicpm-v4.6:latest`.
@@ -158,9 +158,9 @@ def card_for(model: str) -> ModelCard:
 
 
 def hosted_id(model: str) -> str:
-    """Today's hosted id for an older one; any other id as it is."""
+    """Today's hosted id for an older one, in whichever case it is written; any other id as it is."""
     for card in CARDS:
-        if card.hosted_id and model in card.hosted_aliases:
+        if card.hosted_id and model.lower() in {alias.lower() for alias in card.hosted_aliases}:
             return card.hosted_id
     return model
 

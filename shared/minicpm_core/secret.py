@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 MASK = "**********"
+_SHORTEST = 4
 
 
 class Secret:
@@ -57,8 +60,16 @@ def _lost() -> None:
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with every secret in it replaced by a mask."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, MASK)
+    """The text with every secret in it replaced by a mask, also where it is escaped for JSON or a URL.
+
+    Secrets shorter than four characters are flags such as `1` or `x`, whose masking would only garble the text.
+    """
+    spellings = {spelling for secret in secrets if len(secret) >= _SHORTEST for spelling in _spellings(secret)}
+    for spelling in sorted(spellings, key=len, reverse=True):  # the longest first: one may be a part of another
+        text = text.replace(spelling, MASK)
     return text
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    escaped = json.dumps(secret)[1:-1]
+    return secret, escaped, escaped.replace("/", "\\/"), quote(secret), quote(secret, safe="")

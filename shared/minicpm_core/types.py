@@ -171,10 +171,10 @@ class Choice:
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
-    logprobs: dict[str, Any] | None = None
+    logprobs: dict[str, Any] | None = field(default=None, hash=False)
     refusal: str | None = None
     reasoning_promoted: bool = False
-    extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extras: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Completion:
     id: str | None = None
     request_id: str | None = None
     created: int | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extras: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     @property
     def text(self) -> str:
@@ -261,4 +261,4 @@ class ModelInfo:
     id: str
     owned_by: str | None = None
     context_window: int | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    raw: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, hash=False)

@@ -13,11 +13,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from minicpm_core.backends import BACKENDS, Backend, backend_for_models_reply
 from minicpm_core.config import Timeouts
-from minicpm_core.errors import APIError, APIStatusError, InvalidRequestError, ModelNotFoundError, StreamInterruptedError
+from minicpm_core.errors import (
+    APIError,
+    APIStatusError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    StreamInterruptedError,
+)
 from minicpm_core.protocol.failures import error_for_status, with_offer
 from minicpm_core.protocol.reply import ReplyContext, parse_completion, parse_models
 from minicpm_core.protocol.request import Prepared, Request, ServerTraits, headers_for
@@ -142,11 +148,11 @@ def _answered(outcome: Outcome) -> Reply:
 
 
 def cut_short(decoder: StreamDecoder, error: APIError) -> APIError:
-    """The error for a stream whose connection failed: a timeout as it is, anything else as an interrupted stream."""
-    if isinstance(error, TimeoutError) or isinstance(error, APIStatusError) or not isinstance(error, ConnectionError):
+    """The error for a stream that failed: a broken connection as an interrupted stream, anything else as it is."""
+    if isinstance(error, StreamInterruptedError) or not isinstance(error, ConnectionError):
         error.partial = decoder.partial
         return error
-    interrupted: StreamInterruptedError = decoder.interrupted(error.message)
+    interrupted = decoder.interrupted(error.message)
     interrupted.__cause__ = error.__cause__
     return interrupted
 
@@ -162,7 +168,8 @@ def _with_retries(
             return (yield from attempt_once(prepared))
         except APIError as error:
             error.attempts = attempt
-            if attempt <= config.max_retries and _learned_from(error, prepared, traits):
+            learned = _learned_from(error, prepared, traits)  # also where only the next call may make use of it
+            if learned and attempt <= config.max_retries:
                 continue
             delay = retry_delay(
                 error,
@@ -193,7 +200,7 @@ def _explained(error: APIError, config: ClientConfig, prepared: Prepared) -> Flo
     """The error that the caller sees, with what only a further look can tell."""
     if isinstance(error, ModelNotFoundError):
         headers = {name: value for name, value in prepared.request.headers.items() if name != "content-type"}
-        rows = yield from _list(headers, prepared.context)
+        rows = yield from _list(headers)
         return with_offer(error, [row.id for row in rows])
     if asks_too_long(error, config.max_retry_after) and isinstance(error, APIStatusError):
         error.message = (
@@ -204,7 +211,7 @@ def _explained(error: APIError, config: ClientConfig, prepared: Prepared) -> Flo
     return error
 
 
-def _list(headers: Mapping[str, str], context: ReplyContext) -> Flow[list[ModelInfo]]:
+def _list(headers: Mapping[str, str]) -> Flow[list[ModelInfo]]:
     """The server's models; none where it does not tell."""
     reply = yield Send(Request("GET", "/models", headers, b"", stream=False, timeout=_LISTING_TIMEOUT))
     if not isinstance(reply, Reply) or reply.status != _OK:
@@ -243,8 +250,14 @@ def detect_flow(config: ClientConfig) -> Flow[Backend | None]:
     reply = yield Send(Request("GET", "/models", headers, b"", stream=False, timeout=_LISTING_TIMEOUT))
     if not isinstance(reply, Reply) or reply.status in _SAYS_NOTHING:
         return None
+    return backend_for_models_reply(reply.headers, _rows(reply)) or generic
+
+
+def _rows(reply: Reply) -> list[Mapping[str, Any]] | None:
+    """The rows as received; `None` where the answer is no list of models."""
+    if reply.status != _OK:
+        return None
     try:
-        rows = [row.raw for row in parse_models(reply.body)]
+        return [row.raw for row in parse_models(reply.body)]
     except ValueError:
-        rows = []
-    return backend_for_models_reply(reply.headers, rows) or generic
+        return None

@@ -144,7 +144,7 @@ def _render_call(call: ToolCall) -> dict[str, Any]:
     arguments = call.arguments.strip() or "{}"
     try:
         is_object = isinstance(json.loads(arguments), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         is_object = False
     if not is_object:
         raise InvalidInputError(

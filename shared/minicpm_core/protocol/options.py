@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +20,7 @@ class _Number:
     """The numbers that an option may be."""
 
     low: float
-    high: float = math.inf
+    high: float
     whole: bool = False
 
     def check(self, name: str, value: Any) -> None:
@@ -28,26 +28,31 @@ class _Number:
         if isinstance(value, bool) or not isinstance(value, kinds):
             what = "a whole number" if self.whole else "a number"
             raise InvalidInputError(f"{name} must be {what}, not {type(value).__name__}.")
-        if not math.isfinite(value) or not self.low <= value <= self.high:
-            top = f" to {self.high:g}" if self.high < math.inf else " or more"
-            raise InvalidInputError(f"{name} must be {self.low:g}{top}, not {value!r}.")
+        if not self.low <= value <= self.high:  # neither is NaN
+            top = f" to {self.high:g}" if self.high < _MOST else " or more"
+            raise InvalidInputError(f"{name} must be {self.low:g}{top}.")
+
+
+_MOST = 2**63 - 1
+"""What fits the 64 bits that servers have."""
 
 
 _NUMBERS: dict[str, _Number] = {
-    "temperature": _Number(0),
+    "temperature": _Number(0, sys.float_info.max),
     "top_p": _Number(0, 1),
-    "max_tokens": _Number(1, whole=True),
-    "seed": _Number(-math.inf, whole=True),
+    "max_tokens": _Number(1, _MOST, whole=True),
+    "seed": _Number(-_MOST - 1, _MOST, whole=True),
     "presence_penalty": _Number(-2, 2),
     "frequency_penalty": _Number(-2, 2),
-    "top_logprobs": _Number(0, whole=True),
-    "n": _Number(1, whole=True),
+    "top_logprobs": _Number(0, _MOST, whole=True),
+    "n": _Number(1, _MOST, whole=True),
 }
 _FLAGS = ("logprobs", "parallel_tool_calls", "thinking", "stream_usage")
 _BODY_FIELDS = (
     "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
     "top_logprobs", "n", "logit_bias", "user", "tools", "tool_choice", "parallel_tool_calls", "response_format",
 )  # fmt: skip
+_TEXTS = ("model", "user")
 _MAPPINGS = ("logit_bias", "response_format", "extra_body")
 OPTION_NAMES = frozenset(ChatOptions.__annotations__)
 
@@ -62,21 +67,32 @@ def merged_options(config: ClientConfig, options: ChatOptions | None) -> dict[st
     if options:
         merged |= {k: v for k, v in options.items() if v is not None}
     for name, value in merged.items():
-        number = _NUMBERS.get(name)
-        if number is not None:
-            number.check(name, value)
-        elif name in _FLAGS:
-            if not isinstance(value, bool):
-                raise InvalidInputError(f"{name} must be True or False, not {value!r}.")
-        elif name not in OPTION_NAMES:
-            raise unknown_option(name)
-        elif name in _MAPPINGS and not isinstance(value, Mapping):
-            raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}.")
+        _check(name, value)
     if "extra_headers" in merged:
         merged["extra_headers"] = checked_headers(merged["extra_headers"])
     if "timeout" in merged:
         merged["timeout"] = as_timeouts(merged["timeout"])
     return merged
+
+
+def _check(name: str, value: Any) -> None:
+    if name not in OPTION_NAMES:
+        raise unknown_option(name)
+    if name in _NUMBERS:
+        _NUMBERS[name].check(name, value)
+    if name in _FLAGS and not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be True or False, not {value!r}.")
+    if name in _TEXTS and not isinstance(value, str):
+        raise InvalidInputError(f"{name} must be a string, not {type(value).__name__}.")
+    if name in _MAPPINGS:
+        _check_mapping(name, value)
+
+
+def _check_mapping(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}.")
+    if name == "extra_body" and not all(isinstance(key, str) for key in cast("Mapping[object, Any]", value)):
+        raise InvalidInputError("extra_body holds a key that is not a string.")
 
 
 def unknown_option(name: str) -> InvalidInputError:
@@ -94,10 +110,10 @@ def body_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     if "stop" in fields:
         fields["stop"] = _stop(fields["stop"])
     for name in ("tools", "stop", "logit_bias"):
-        if name in fields and not fields[name]:
+        if name in fields and fields[name] in ([], (), {}):
             del fields[name]  # an empty list is refused by strict servers and means the same as none
     if "tools" in fields:
-        fields["tools"] = list(fields["tools"])
+        fields["tools"] = _tools(fields["tools"])
     else:
         fields.pop("tool_choice", None)
         fields.pop("parallel_tool_calls", None)
@@ -107,7 +123,20 @@ def body_fields(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stop(stop: Any) -> list[str]:
-    words = [stop] if isinstance(stop, str) else list(cast("Sequence[Any]", stop))
-    if not all(isinstance(word, str) and word for word in words):
+    words = [stop] if isinstance(stop, str) else _list_of(stop)
+    if words is None or not all(isinstance(word, str) and word for word in words):
         raise InvalidInputError("stop must be a string or a list of strings, none of them empty.")
     return words
+
+
+def _tools(tools: Any) -> list[Any]:
+    rows = _list_of(tools)
+    if rows is None or not all(isinstance(row, Mapping) for row in rows):
+        raise InvalidInputError("tools must be a list of mappings, as in the Chat Completions API.")
+    return rows
+
+
+def _list_of(value: Any) -> list[Any] | None:
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        return None
+    return list(cast("Iterable[Any]", value))

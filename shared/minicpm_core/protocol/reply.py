@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from minicpm_core.errors import MalformedReplyError
 from minicpm_core.protocol.failures import error_in_body, excerpt, request_id_of
+from minicpm_core.protocol.fields import extras_of, list_of, number_of, object_of, objects_of, text_of
 from minicpm_core.protocol.thinking import split_whole
 from minicpm_core.protocol.toolcalls import ToolCallAssembler
 from minicpm_core.types import Choice, Completion, ModelInfo, Usage
@@ -19,10 +20,9 @@ from minicpm_core.types import Choice, Completion, ModelInfo, Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REASONING_FIELDS = ("reasoning", "reasoning_content")
 _TOP_KNOWN = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _CHOICE_KNOWN = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
-_MESSAGE_KNOWN = frozenset({"role", "content", "refusal", "tool_calls", "function_call", *REASONING_FIELDS})
+_MESSAGE_KNOWN = frozenset({"role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content"})
 
 _decoder = json.JSONDecoder()
 
@@ -64,7 +64,7 @@ def decode_json(data: bytes) -> Any:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except json.JSONDecodeError:
-        stripped = text.removeprefix("\ufeff").lstrip()
+        stripped = text.lstrip("\ufeff \t\r\n")
         if stripped == text:
             raise
         return decode_json(stripped.encode())
@@ -75,45 +75,31 @@ def decode_json(data: bytes) -> Any:
 
 def parse_usage(raw: Any) -> Usage | None:
     """Token counts from a `usage` object of any server; `None` where there is none."""
-    if not isinstance(raw, dict):
-        return None
-    usage = cast("dict[str, Any]", raw)
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    usage = object_of(raw)
+    prompt, completion = number_of(usage.get("prompt_tokens")), number_of(usage.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
     prompt, completion = prompt or 0, completion or 0
-    cached = _count((usage.get("prompt_tokens_details") or {}).get("cached_tokens"))
-    reasoning = _count((usage.get("completion_tokens_details") or {}).get("reasoning_tokens"))
+    cached = number_of(object_of(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    reasoning = number_of(object_of(usage.get("completion_tokens_details")).get("reasoning_tokens"))
     if reasoning is None:
-        reasoning = _count(usage.get("reasoning_tokens"))  # SGLang
-    total = _count(usage.get("total_tokens"))
+        reasoning = number_of(usage.get("reasoning_tokens"))  # SGLang
+    total = number_of(usage.get("total_tokens"))
     return Usage(prompt, completion, prompt + completion if total is None else total, cached, reasoning)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def content_text(content: Any) -> str:
     """The text of a content that is null, a string or a list of parts."""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
-        return ""
-    parts = cast("list[Any]", content)
     return "".join(
-        part if isinstance(part, str) else str(part.get("text") or "") for part in parts if isinstance(part, str | dict)
+        part if isinstance(part, str) else text_of(object_of(part).get("text")) or "" for part in list_of(content)
     )
 
 
 def reasoning_text(message: Mapping[str, Any]) -> str:
     """The reasoning field of a message or a delta, by either of its names."""
-    return next((value for name in REASONING_FIELDS if isinstance(value := message.get(name), str) and value), "")
-
-
-def extras_of(raw: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """The fields that have no place of their own and say something."""
-    return {key: value for key, value in raw.items() if key not in known and value is not None}
+    return text_of(message.get("reasoning")) or text_of(message.get("reasoning_content")) or ""
 
 
 def choice_extras(choice: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +117,7 @@ def promotes(*, thinking: bool, text: str, reasoning: str, tools: bool, finish_r
 
     vLLM's Qwen3 parser, for one, takes a whole answer for thoughts where it believes that thinking was on.
     """
-    return not thinking and bool(reasoning) and not text and not tools and finish_reason in {"stop", None}
+    return not thinking and bool(reasoning) and not text.strip() and not tools and finish_reason in {"stop", None}
 
 
 def parse_completion(status: int, headers: Mapping[str, str], body: bytes, context: ReplyContext) -> Completion:
@@ -145,26 +131,25 @@ def parse_completion(status: int, headers: Mapping[str, str], body: bytes, conte
     error = error_in_body(status, headers, reply, context)
     if error is not None:
         raise error
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices:
+    choices = [_choice(row, number, context) for number, row in enumerate(objects_of(reply.get("choices")))]
+    if not choices:
         raise malformed(status, headers, body, context, "an answer without choices")
-    rows = [cast("dict[str, Any]", row) for row in cast("list[Any]", choices) if isinstance(row, dict)]
     return Completion(
-        choices=tuple(_choice(row, number, context) for number, row in enumerate(rows)),
+        choices=tuple(sorted(choices, key=lambda choice: choice.index)),
         usage=parse_usage(reply.get("usage")),
-        model=reply.get("model") or None,
-        id=reply.get("id") or None,
+        model=text_of(reply.get("model")),
+        id=text_of(reply.get("id")),
         request_id=request_id_of(headers),
-        created=_count(reply.get("created")),
+        created=number_of(reply.get("created")),
         extras=top_extras(reply),
     )
 
 
 def _choice(raw: dict[str, Any], number: int, context: ReplyContext) -> Choice:
-    message: dict[str, Any] = raw.get("message") or {}
-    finish_reason: str | None = raw.get("finish_reason") or None
+    message = object_of(raw.get("message"))
+    finish_reason = text_of(raw.get("finish_reason"))
     assembler = ToolCallAssembler()
-    assembler.feed([call for call in message.get("tool_calls") or [] if isinstance(call, dict)])
+    assembler.feed_whole(message.get("tool_calls"))
     content, thoughts = content_text(message.get("content")), reasoning_text(message)
     reasoning, text = split_whole(content, thoughts, expected=context.thinking, truncated=finish_reason == "length")
     tools = assembler.calls()
@@ -174,17 +159,31 @@ def _choice(raw: dict[str, Any], number: int, context: ReplyContext) -> Choice:
     promoted = promotes(
         thinking=context.thinking, text=text, reasoning=in_field, tools=bool(tools), finish_reason=finish_reason
     )
+    index = number_of(raw.get("index"))
     return Choice(
-        index=_count(raw.get("index")) or (0 if "index" in raw else number),
-        text=reasoning if promoted else text,
-        reasoning="" if promoted else reasoning,
+        index=number if index is None else index,
+        text=whole_characters(reasoning if promoted else text),
+        reasoning="" if promoted else whole_characters(reasoning),
         tool_calls=tools,
         finish_reason=finish_reason,
-        logprobs=raw.get("logprobs") or None,
-        refusal=message.get("refusal") or None,
+        logprobs=object_of(raw.get("logprobs")) or None,
+        refusal=text_of(message.get("refusal")),
         reasoning_promoted=promoted,
         extras=choice_extras(raw, message),
     )
+
+
+def whole_characters(text: str) -> str:
+    r"""The text with halves of surrogate pairs joined, or replaced where the other half is missing.
+
+    JSON can hold a half (`\ud83d`), which servers written in JavaScript send where they cut an emoji in two; UTF-8
+    cannot, so that such a text could be neither printed nor sent back.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def parse_models(body: bytes) -> list[ModelInfo]:
@@ -193,20 +192,22 @@ def parse_models(body: bytes) -> list[ModelInfo]:
     Raises:
         ValueError: The body is no JSON.
     """
-    reply = decode_json(body)
-    rows = cast("dict[str, Any]", reply).get("data") if isinstance(reply, dict) else None
-    if not isinstance(rows, list):
-        return []
-    found = [cast("dict[str, Any]", row) for row in cast("list[Any]", rows) if isinstance(row, dict)]
     return [
         ModelInfo(
-            id=str(row.get("id", "")),
-            owned_by=row.get("owned_by") or None,
-            context_window=_count(row.get("max_model_len")) or _count((row.get("meta") or {}).get("n_ctx_train")),
+            id=text_of(row.get("id")) or "",
+            owned_by=text_of(row.get("owned_by")),
+            context_window=_context_window(row),
             raw=row,
         )
-        for row in found
+        for row in objects_of(object_of(decode_json(body)).get("data"))
     ]
+
+
+def _context_window(row: dict[str, Any]) -> int | None:
+    """What is served (vLLM and SGLang; llama-server), else what the model was made for."""
+    meta = object_of(row.get("meta"))
+    told = (row.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"))
+    return next((tokens for value in told if (tokens := number_of(value))), None)
 
 
 def parse_object(status: int, headers: Mapping[str, str], body: bytes, context: ReplyContext) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def parse_object(status: int, headers: Mapping[str, str], body: bytes, context: 
         raise malformed(status, headers, body, context, what_it_is(body, headers)) from None
     if not isinstance(reply, dict):
         raise malformed(status, headers, body, context, "JSON that is not an object")
-    return cast("dict[str, Any]", reply)
+    return object_of(reply)
 
 
 def what_it_is(body: bytes, headers: Mapping[str, str]) -> str:
@@ -231,6 +232,8 @@ def what_it_is(body: bytes, headers: Mapping[str, str]) -> str:
         return "an empty body"
     if head.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")) or "html" in headers.get("content-type", ""):
         return "an HTML page, as a proxy or a wrong base_url would"
+    if head.startswith((b"data:", b"event:")):
+        return "an event stream, which was not asked for"
     if head.startswith((b"{", b"[")):
         return "JSON that is cut or broken"
     return "something that is not JSON"

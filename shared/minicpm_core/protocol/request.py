@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import secrets
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core._version import __version__
+from minicpm_core.config import secret_values
 from minicpm_core.errors import ConfigurationError, InvalidInputError
 from minicpm_core.models import card_for, hosted_id
+from minicpm_core.protocol.fields import object_of
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.protocol.options import body_fields
 from minicpm_core.protocol.reply import ReplyContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from minicpm_core.backends import Backend
     from minicpm_core.config import ClientConfig, Timeouts
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"minicpm-integrations/{__version__}"
 _MARK = secrets.token_hex(16)
+_MERGED = frozenset({"chat_template_kwargs", "stream_options"})
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -130,7 +134,7 @@ def build_request(
     if model != asked:
         _warn(f"The hosted API serves {asked!r} as {model!r} today; that is what is asked for.")
     card = card_for(model)
-    thinking = card.thinking_default if options.get("thinking") is None else bool(options["thinking"])
+    thinking = bool(card.thinking_default if options.get("thinking") is None else options["thinking"])
     pictures: list[ImagePart] = []
 
     def splice(part: ImagePart) -> str:
@@ -141,23 +145,23 @@ def build_request(
     body: dict[str, Any] = {"model": model, "messages": rendered, **body_fields(options)}
     given = set(body)
     body |= _switches(backend, traits, options, thinking=thinking, stream=stream)
-    extra = dict(options.get("extra_body") or {})
-    if isinstance(extra.get("chat_template_kwargs"), dict) and "chat_template_kwargs" in body:
-        extra["chat_template_kwargs"] = body["chat_template_kwargs"] | extra["chat_template_kwargs"]
-    body |= extra
-    _check_fields(backend, given | set(extra))
+    extra: Mapping[str, Any] = options.get("extra_body") or {}
+    body = _with_extra(body, extra)
+    _check_fields(backend, (given | set(extra)) & set(body))
     headers = headers_for(config, backend, options.get("extra_headers"))
     if stream:
         headers["accept"] = "text/event-stream"
+    thinking = _asked_to_think(body, backend, thinking=thinking)
     may_come_inline = thinking or (backend.thinking == "none" and card.thinks_by_default)
+    data = _splice(_to_json(body), pictures)
     return Prepared(
-        Request("POST", "/chat/completions", headers, _splice(_to_json(body), pictures), stream, options.get("timeout")),
+        Request("POST", "/chat/completions", headers, data, stream, options.get("timeout")),
         ReplyContext(
             title=backend.title,
             thinking=may_come_inline,
             hold=may_come_inline and not traits.inline_reasoning,
             inline=may_come_inline and traits.inline_reasoning,
-            secrets=(*config.secrets, *(options.get("extra_headers") or {}).values()),
+            secrets=(*config.secrets, *secret_values(options.get("extra_headers") or {})),
             max_bytes=config.max_response_bytes,
             key_help=backend.key_help,
             model=model,
@@ -185,6 +189,26 @@ def _switches(
         if wanted or (wanted is None and backend.stream_usage and traits.stream_usage):
             fields["stream_options"] = {"include_usage": True}
     return fields
+
+
+def _with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the caller's own fields, which win; a field that is set to `None` is left out.
+
+    Objects that this library sends too (`chat_template_kwargs`, `stream_options`) are merged, not replaced.
+    """
+    merged = dict(body)
+    for name, value in extra.items():
+        mergeable = name in _MERGED and isinstance(value, Mapping)
+        merged[name] = {**object_of(body.get(name)), **value} if mergeable else value
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _asked_to_think(body: Mapping[str, Any], backend: Backend, *, thinking: bool) -> bool:
+    """What the finished body asks for, since the caller's own fields may say otherwise than the option."""
+    if backend.thinking == "reasoning_effort":
+        return bool(body.get("reasoning_effort", "none") != "none")
+    switch = object_of(body.get("chat_template_kwargs")).get("enable_thinking")
+    return switch if isinstance(switch, bool) else thinking
 
 
 def _check_fields(backend: Backend, given: set[str]) -> None:
@@ -215,6 +239,8 @@ def _to_json(body: dict[str, Any]) -> bytes:
         ) from None
     except ValueError:
         raise InvalidInputError("A message or an option holds NaN or infinity, or refers to itself.") from None
+    except RecursionError:
+        raise InvalidInputError("A message or an option is nested too deeply to be sent.") from None
     except TypeError as error:
         raise InvalidInputError(f"A message or an option cannot be sent as JSON: {error}.") from None
 

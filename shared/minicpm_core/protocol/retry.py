@@ -20,6 +20,7 @@ Delay: TypeAlias = float | None
 
 BASE_SECONDS = 0.5
 CAP_SECONDS = 8.0
+_DOUBLINGS = 10  # more than it takes to reach the cap, and few enough for a float
 
 
 def retry_delay(
@@ -49,7 +50,7 @@ def retry_delay(
         return asked if asked <= max_retry_after else None
     if isinstance(error, APIConnectionError) and error.stale and attempt == 1:
         return 0.0  # a pooled connection that the server had closed: nothing is overloaded
-    return uniform(0.0, min(CAP_SECONDS, BASE_SECONDS * 2 ** (attempt - 1)))
+    return uniform(0.0, min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, _DOUBLINGS)))
 
 
 def _may_resend(error: APIError) -> bool:

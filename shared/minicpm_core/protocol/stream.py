@@ -10,69 +10,34 @@ or nothing is recognised by its first byte, which no event stream has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from minicpm_core.errors import APIError, MalformedReplyError, StreamInterruptedError
+from minicpm_core.protocol.choices import ChoiceAssembler
 from minicpm_core.protocol.failures import error_in_body, request_id_of
+from minicpm_core.protocol.fields import number_of, object_of, objects_of, text_of
 from minicpm_core.protocol.reply import (
     ReplyContext,
-    choice_extras,
-    content_text,
     decode_json,
     malformed,
     parse_completion,
     parse_usage,
-    promotes,
-    reasoning_text,
     top_extras,
     what_it_is,
 )
 from minicpm_core.protocol.sse import SSEDecoder
-from minicpm_core.protocol.thinking import ThinkingSplitter
-from minicpm_core.protocol.toolcalls import ToolCallAssembler
 from minicpm_core.types import Choice, Completion, Delta, ToolCallDelta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _E = TypeVar("_E", bound=APIError)
-_NOT_EVENTS = b"{[<"
+_BOM = b"\xef\xbb\xbf"
+_NOT_EVENTS = (b"{", b"[", b"<")
+_EVENT_LINES = (b"data", b"event", b"id", b"retry", b":")
 _DONE = b"[DONE]"
-
-
-class _ChoiceState:
-    """What has come of one choice."""
-
-    __slots__ = (
-        "blanks", "extras", "finish_reason", "held_reasoning", "index", "logprobs", "reasoning", "refusal",
-        "splitter", "text", "tools",
-    )  # fmt: skip
-
-    def __init__(self, index: int, context: ReplyContext) -> None:
-        self.index = index
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.held_reasoning: list[str] = []  # came although thinking was off: perhaps the answer itself
-        self.blanks = ""  # white space after a tool call: text only if text follows
-        self.splitter = ThinkingSplitter(hold=context.hold, inline=context.inline)
-        self.tools = ToolCallAssembler()
-        self.finish_reason: str | None = None
-        self.logprobs: dict[str, Any] | None = None
-        self.refusal = ""
-        self.extras: dict[str, Any] = {}
-
-    def choice(self, *, promoted: bool = False) -> Choice:
-        return Choice(
-            index=self.index,
-            text="".join(self.text),
-            reasoning="".join(self.reasoning),
-            tool_calls=self.tools.calls(),
-            finish_reason=self.finish_reason,
-            logprobs=self.logprobs,
-            refusal=self.refusal or None,
-            reasoning_promoted=promoted,
-            extras=self.extras,
-        )
+_HEAD = 512
+"""Bytes from the beginning of an answer that are kept to tell what it is if it is no stream."""
 
 
 class StreamDecoder:
@@ -89,12 +54,13 @@ class StreamDecoder:
         self._sse = SSEDecoder()
         self._body: list[bytes] | None = None  # collects an answer that is no event stream
         self._received = 0
-        self._sniffed = False
-        self._states: dict[int, _ChoiceState] = {}
-        self._first: dict[str, Any] = {}
+        self._head = b""
+        self._sniffed = False  # the first byte that tells was seen
+        self._begun = False  # an event was understood
+        self._choices: dict[int, ChoiceAssembler] = {}
+        self._named: dict[str, Any] = {}  # id, model and created
         self._extras: dict[str, Any] = {}
-        self._usage: Any = None
-        self._promoted: set[int] = set()
+        self._usage: dict[str, Any] = {}
         self._completion: Completion | None = None
 
     @property
@@ -105,23 +71,22 @@ class StreamDecoder:
     @property
     def saw_inline_reasoning(self) -> bool:
         """Whether thoughts came without an opening tag, so that the next stream need not hold text back."""
-        return any(state.splitter.saw_lone_close for state in self._states.values())
+        return any(choice.saw_lone_close for choice in self._choices.values())
 
     @property
     def partial(self) -> Completion:
         """What was received until now."""
         if self._completion is not None:
             return self._completion
-        states = [self._states[index] for index in sorted(self._states)]
-        choices = tuple(state.choice(promoted=state.index in self._promoted) for state in states)
+        choices = tuple(self._choices[index].choice() for index in sorted(self._choices))
         return Completion(
             choices=choices or (Choice(),),
             usage=parse_usage(self._usage),
-            model=self._first.get("model") or None,
-            id=self._first.get("id") or None,
+            model=self._named.get("model"),
+            id=self._named.get("id"),
             request_id=request_id_of(self._headers),
-            created=self._first.get("created") if isinstance(self._first.get("created"), int) else None,
-            extras=top_extras(self._first) | self._extras,
+            created=self._named.get("created"),
+            extras=self._extras,
         )
 
     def feed(self, chunk: bytes) -> list[Delta]:
@@ -142,8 +107,8 @@ class StreamDecoder:
         if self._body is not None:
             self._body.append(chunk)
             return []
-        if not self._sniffed and self._is_no_stream(chunk):
-            return []
+        if not self._begun:
+            chunk = self._sniff(chunk)
         deltas: list[Delta] = []
         for event, data in self._sse.feed(chunk):
             self._event(event, data, deltas)
@@ -165,16 +130,17 @@ class StreamDecoder:
             self._event(event, data, deltas, last=True)
         if self._completion is not None:
             return deltas
-        if not self._received:
-            raise malformed(200, self._headers, b"", self._context, "an empty body instead of a stream")
-        if not self._states or not all(state.finish_reason for state in self._states.values()):
+        if not (self._begun or _may_be_events(self._head)):
+            what = what_it_is(self._head, self._headers)
+            raise malformed(200, self._headers, self._head, self._context, f"{what} instead of a stream")
+        if not self._choices or not all(choice.finish_reason for choice in self._choices.values()):
             raise self.interrupted("the connection was closed")
         self._end(deltas)
         return deltas
 
     def interrupted(self, why: str) -> StreamInterruptedError:
         """The error for a stream that was cut, with what was received."""
-        characters = sum(len(piece) for state in self._states.values() for piece in (*state.text, *state.reasoning))
+        characters = sum(len(choice.text) + len(choice.reasoning) for choice in self.partial.choices)
         error = StreamInterruptedError(
             f"The stream from {self._context.title} was cut before the answer ended ({why}); "
             f"{characters} characters had been received, see `partial`.",
@@ -186,13 +152,20 @@ class StreamDecoder:
         error.partial = self.partial
         return error
 
-    def _is_no_stream(self, chunk: bytes) -> bool:
-        head = chunk.removeprefix(b"\xef\xbb\xbf").lstrip()
-        self._sniffed = bool(head)
-        if not head or head[0] not in _NOT_EVENTS:
-            return False
-        self._body = [chunk]
-        return True
+    def _sniff(self, chunk: bytes) -> bytes:
+        """What of the beginning may be events: nothing until its first byte that tells was seen."""
+        if self._sniffed:
+            self._head += chunk[: max(0, _HEAD - len(self._head))]
+            return chunk
+        self._head += chunk
+        head = self._head.removeprefix(_BOM).lstrip()
+        if len(self._head) < _HEAD and (not head or _BOM.startswith(self._head)):
+            return b""
+        self._sniffed = True
+        if head.startswith(_NOT_EVENTS):
+            self._body = [self._head]
+            return b""
+        return self._head
 
     def _finish_body(self, body: bytes) -> list[Delta]:
         completion = parse_completion(200, self._headers, body, self._context)
@@ -200,7 +173,8 @@ class StreamDecoder:
         deltas: list[Delta] = []
         for choice in completion.choices:
             calls = tuple(
-                ToolCallDelta(number, call.id, call.name, call.arguments) for number, call in enumerate(choice.tool_calls)
+                ToolCallDelta(number, call.id, call.name, call.arguments)
+                for number, call in enumerate(choice.tool_calls)
             )
             if choice.reasoning:
                 deltas.append(Delta(reasoning=choice.reasoning, index=choice.index))
@@ -218,12 +192,20 @@ class StreamDecoder:
         try:
             chunk = decode_json(data)
         except ValueError:
-            if last:
-                return  # the beginning of an event whose end was cut off: the caller sees a cut stream
-            raise self._with_partial(malformed(200, self._headers, data, self._context, what_it_is(data, {}))) from None
+            self._no_json(event, data, deltas, last=last)
+            return
         if not isinstance(chunk, dict):
             raise self._with_partial(malformed(200, self._headers, data, self._context, "JSON that is not an object"))
-        self._chunk(cast("dict[str, Any]", chunk), event, deltas)
+        self._chunk(object_of(chunk), event, deltas)
+
+    def _no_json(self, event: str, data: bytes, deltas: list[Delta], *, last: bool) -> None:
+        stripped = data.strip()
+        if event == "error" and stripped:
+            self._chunk({"error": stripped.decode("utf-8", "replace")}, event, deltas)
+        elif stripped == _DONE:
+            self._end(deltas)
+        elif stripped and not last:  # the last may be cut off in its middle: then the stream was cut, and that is said
+            raise self._with_partial(malformed(200, self._headers, data, self._context, what_it_is(data, {})))
 
     def _chunk(self, chunk: dict[str, Any], event: str, deltas: list[Delta]) -> None:
         choices = chunk.get("choices")
@@ -232,128 +214,44 @@ class StreamDecoder:
             error = error_in_body(200, self._headers, body, self._context)
             if error is not None:
                 raise self._with_partial(error)
-        if not self._first:
-            self._first = chunk
+        if not (self._begun and self._choices):
+            self._name(chunk)
         usage = chunk.get("usage")
-        if usage:
-            self._usage = usage
+        if usage and isinstance(usage, dict):
+            self._usage = object_of(usage)
             self._extras |= top_extras(chunk)
-        for raw in choices or ():
-            index = raw.get("index") or 0
-            state = self._states.get(index)
-            if state is None:
-                state = self._states[index] = _ChoiceState(index, self._context)
-            self._delta(state, raw, raw.get("delta") or raw.get("message") or {}, deltas)
-            finish_reason = raw.get("finish_reason")
-            if finish_reason:
-                state.finish_reason = finish_reason
-                state.extras |= choice_extras(raw, {})
+        for raw in objects_of(choices):
+            index: Any = raw.get("index")
+            if index.__class__ is not int:
+                index = number_of(index) or 0
+            choice = self._choices.get(index)
+            if choice is None:
+                choice = self._choices[index] = ChoiceAssembler(index, self._context)
+            if choice.take(raw, deltas):
                 self._extras |= top_extras(chunk)
 
-    def _delta(self, state: _ChoiceState, raw: dict[str, Any], message: dict[str, Any], deltas: list[Delta]) -> None:
-        logprobs = raw.get("logprobs")
-        content = message.get("content")
-        if content and len(message) == 1 and not (logprobs or state.tools) and state.splitter.in_text:
-            content = content_text(content)
-            if state.held_reasoning:
-                self._release_reasoning(state, deltas)
-            state.text.append(content)
-            deltas.append(Delta(content, index=state.index))
-            return
-        before = len(deltas)
-        self._reasoning(state, message, deltas)
-        if content:
-            reasoning, text = state.splitter.content(content_text(content))
-            self._emit(state, reasoning, text, deltas)
-        self._tool_pieces(state, message, deltas)
-        refusal = message.get("refusal")
-        if refusal:
-            state.refusal += refusal
-        if logprobs:
-            _merge_logprobs(state, logprobs)
-            if len(deltas) == before:
-                deltas.append(Delta(index=state.index))
-            deltas[before].logprobs = logprobs
-
-    def _reasoning(self, state: _ChoiceState, message: dict[str, Any], deltas: list[Delta]) -> None:
-        piece = reasoning_text(message)
-        if not piece:
-            return
-        reasoning, text = state.splitter.reasoning(piece)
-        if text:
-            self._emit(state, "", text, deltas)
-        if not reasoning:
-            return
-        if self._context.thinking or state.text or state.tools:
-            self._emit(state, reasoning, "", deltas)
-        else:
-            state.held_reasoning.append(reasoning)
-
-    def _tool_pieces(self, state: _ChoiceState, message: dict[str, Any], deltas: list[Delta]) -> None:
-        pieces = message.get("tool_calls")
-        if not pieces:
-            return
-        self._release_reasoning(state, deltas)
-        calls = state.tools.feed(pieces)
-        deltas.append(Delta(index=state.index, tool_calls=calls))
-
-    def _emit(self, state: _ChoiceState, reasoning: str, text: str, deltas: list[Delta]) -> None:
-        if text and state.tools:
-            text = state.blanks + text
-            state.blanks = text if not text.strip() else ""
-            text = "" if state.blanks else text
-        if not (reasoning or text):
-            return
-        if reasoning:
-            state.reasoning.append(reasoning)
-        if text:
-            self._release_reasoning(state, deltas)
-            state.text.append(text)
-        deltas.append(Delta(text, reasoning, state.index))
-
-    @staticmethod
-    def _release_reasoning(state: _ChoiceState, deltas: list[Delta]) -> None:
-        """Hand out reasoning that came although thinking was off: other content shows that it is not the answer."""
-        if state.held_reasoning:
-            reasoning = "".join(state.held_reasoning)
-            state.held_reasoning = []
-            state.reasoning.append(reasoning)
-            deltas.append(Delta(reasoning=reasoning, index=state.index))
+    def _name(self, chunk: dict[str, Any]) -> None:
+        """Take what names the answer; some servers leave it empty in chunks before the first choice."""
+        self._begun = True
+        told = {
+            "id": text_of(chunk.get("id")),
+            "model": text_of(chunk.get("model")),
+            "created": number_of(chunk.get("created")),
+        }
+        self._named |= {name: value for name, value in told.items() if value}
+        self._extras |= top_extras(chunk)
 
     def _end(self, deltas: list[Delta]) -> None:
         """The answer is over: hand out what was held back, then the final delta."""
-        if not self._states:
-            raise malformed(200, self._headers, b"", self._context, "a stream without any choice")
-        for state in self._states.values():
-            reasoning, text = state.splitter.finish(truncated=state.finish_reason == "length")
-            self._emit(state, reasoning, text, deltas)
-            held = "".join(state.held_reasoning)
-            if held and promotes(
-                thinking=self._context.thinking,
-                text="".join(state.text),
-                reasoning=held,
-                tools=bool(state.tools),
-                finish_reason=state.finish_reason,
-            ):
-                state.held_reasoning = []
-                self._promoted.add(state.index)
-                state.text.append(held)
-                deltas.append(Delta(held, index=state.index))
-            self._release_reasoning(state, deltas)
+        if not self._choices:
+            raise malformed(200, self._headers, self._head, self._context, "a stream without any choice")
+        for choice in self._choices.values():
+            choice.end(deltas)
         self._completion = self.partial
         deltas.append(Delta(final=self._completion))
 
 
-def _merge_logprobs(state: _ChoiceState, logprobs: dict[str, Any]) -> None:
-    """Join the lists of the log-probability objects of a stream, as a whole reply has them."""
-    if state.logprobs is None:
-        state.logprobs = {key: list(value) if isinstance(value, list) else value for key, value in logprobs.items()}  # pyright: ignore[reportUnknownArgumentType]
-        return
-    for key, value in logprobs.items():
-        known = state.logprobs.get(key)
-        if isinstance(known, list) and isinstance(value, list):
-            known.extend(value)  # pyright: ignore[reportUnknownMemberType]
-        else:
-            state.logprobs[key] = value
-
-
+def _may_be_events(head: bytes) -> bool:
+    """Whether an answer begins as an event stream does, or as the first bytes of one."""
+    first = head.removeprefix(_BOM).lstrip()
+    return bool(first) and any(first.startswith(name) or name.startswith(first) for name in _EVENT_LINES)

@@ -17,6 +17,7 @@ from typing import TypeAlias
 OPEN = "<think>"
 CLOSE = "</think>"
 _BREAKS = "\r\n"
+_QUOTES = frozenset("`'\"")
 
 Split: TypeAlias = tuple[str, str]
 """`(reasoning, text)`, either of which may be empty."""
@@ -46,7 +47,7 @@ class ThinkingSplitter:
         self._inline = inline
         self._state = _State.START
         self._buffer: list[str] = []
-        self._tail = ""  # the last characters of the buffer while it is held
+        self._tail = ""  # what of the buffer may be a part of the next tag: its head at the start, its end while held
         self._breaks = ""  # line breaks at the end of the reasoning so far: dropped unless more reasoning follows
         self._reasoned = False
         self._text_begun = False
@@ -65,7 +66,7 @@ class ThinkingSplitter:
             return "", self._trim_text(piece)
         self._buffer.append(piece)
         if self._state is _State.START:
-            return self._start()
+            return self._start(piece)
         if self._state is _State.HELD:
             window = self._tail + piece
             self._tail = window[1 - len(CLOSE) :]
@@ -77,7 +78,7 @@ class ThinkingSplitter:
         """End the content. `truncated`: the answer was cut by a token limit."""
         rest = "".join(self._buffer)
         self._buffer = []
-        if self._state is _State.THINKING or (self._state is _State.HELD and truncated and self._hold):
+        if self._state is _State.THINKING or (self._state is _State.HELD and truncated):
             return self._trim_reasoning(rest), ""
         return "", self._trim_text(rest)
 
@@ -86,14 +87,24 @@ class ThinkingSplitter:
         """Whether further content is text without more ado."""
         return self._text_begun
 
-    def _start(self) -> Split:
-        head = "".join(self._buffer)
-        stripped = head.lstrip()
-        if len(stripped) < len(OPEN) and OPEN.startswith(stripped):
+    @property
+    def pending(self) -> Split:
+        """What was taken and not yet given, as it would be told apart if the answer were cut here."""
+        rest = "".join(self._buffer)
+        if self._state in {_State.THINKING, _State.HELD}:
+            rest = self._breaks + rest if self._reasoned else rest.lstrip(_BREAKS)
+            return rest.rstrip(_BREAKS), ""
+        return "", rest if self._text_begun else rest.lstrip(_BREAKS)
+
+    def _start(self, piece: str) -> Split:
+        head = self._tail + piece if self._tail else piece.lstrip()
+        if len(head) < len(OPEN) and OPEN.startswith(head):
+            self._tail = head
             return "", ""
-        if stripped.startswith(OPEN):
+        self._tail = ""
+        if head.startswith(OPEN):
             self._state = _State.THINKING
-            self._buffer = [stripped[len(OPEN) :]]
+            self._buffer = [head[len(OPEN) :]]
             return self._until_close()
         if self._inline:
             self._state = _State.THINKING
@@ -156,14 +167,23 @@ def _partial_close(text: str) -> int:
 def split_whole(content: str, reasoning: str, *, expected: bool, truncated: bool) -> Split:
     """Reasoning and text of a whole reply.
 
+    A lone `</think>` ends thoughts also where none were asked for, since some servers do not know the switch; then,
+    though, one that stands in quotes or closes a `<think>` in mid-sentence is what the answer talks about.
+
     Args:
         content: The reply's content.
         reasoning: The reply's reasoning field, empty if there is none.
         expected: Whether the request made the model think.
         truncated: Whether the answer was cut by a token limit.
     """
-    splitter = ThinkingSplitter(hold=True)
+    splitter = ThinkingSplitter(hold=expected or _has_lone_close(content))
     first = splitter.reasoning(reasoning) if reasoning else ("", "")
     second = splitter.content(content) if content else ("", "")
     third = splitter.finish(truncated=truncated and expected)
     return first[0] + second[0] + third[0], first[1] + second[1] + third[1]
+
+
+def _has_lone_close(content: str) -> bool:
+    before, tag, after = content.partition(CLOSE)
+    quoted = before[-1:] in _QUOTES and before[-1:] == after[:1]
+    return bool(tag) and not quoted and OPEN not in before

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
+from minicpm_core.protocol.fields import number_of, object_of, objects_of, text_of, written
 from minicpm_core.types import ToolCall, ToolCallDelta
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 def made_up_id() -> str:
@@ -38,84 +36,102 @@ class _Call:
     def is_complete(self) -> bool:
         """Whether the arguments are a finished JSON object, so that what follows belongs to another call."""
         text = "".join(self.arguments)
-        if not text.endswith("}"):
+        if not text.rstrip().endswith("}"):
             return False
         try:
-            json.loads(text)
-        except ValueError:
+            return isinstance(json.loads(text), dict)
+        except (ValueError, RecursionError):
             return False
-        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    index: int | None
+    id: str | None
+    name: str
+    arguments: str
 
 
 class ToolCallAssembler:
     """Collects the pieces of one choice's tool calls."""
 
-    __slots__ = ("_calls",)
+    __slots__ = ("_calls", "_ids")
 
     def __init__(self) -> None:
         """Begin without calls."""
         self._calls: list[_Call] = []
+        self._ids: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether any call was seen."""
         return bool(self._calls)
 
-    def feed(self, pieces: Sequence[Mapping[str, Any]]) -> tuple[ToolCallDelta, ...]:
-        """Take the `tool_calls` of a delta (or of a whole message) and give them with our numbers."""
-        return tuple(self._piece(piece) for piece in pieces)
+    def feed(self, pieces: Any) -> tuple[ToolCallDelta, ...]:
+        """Take the `tool_calls` of a delta and give its pieces with our numbers."""
+        return tuple(self._take(_read(piece)) for piece in objects_of(pieces))
+
+    def feed_whole(self, calls: Any) -> None:
+        """Take the `tool_calls` of a whole message: each entry is a call of its own, whatever its id and index."""
+        for call in objects_of(calls):
+            self._begin(_read(call))
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls as they stand."""
         return tuple(call.whole() for call in self._calls)
 
-    def _piece(self, piece: Mapping[str, Any]) -> ToolCallDelta:
-        function: Mapping[str, Any] = piece.get("function") or {}
-        index = piece.get("index")
-        server_id: str | None = piece.get("id") or None
-        name: str = function.get("name") or ""
-        arguments = arguments_text(function.get("arguments"))
-        number = self._find(index if isinstance(index, int) else None, server_id, name)
-        if number is not None:
-            call = self._calls[number]
-            call.arguments.append(arguments)
-            if call.name or not name:
-                return ToolCallDelta(number, None, None, arguments)
-            call.name = name  # the name came after the first piece
-            return ToolCallDelta(number, None, name, arguments)
-        taken = {call.id for call in self._calls}
-        call = _Call(
-            id=server_id if server_id and server_id not in taken else made_up_id(),
-            name=name,
-            server_index=index if isinstance(index, int) else None,
-            server_id=server_id,
-            arguments=[arguments],
-        )
-        self._calls.append(call)
-        return ToolCallDelta(len(self._calls) - 1, call.id, name or None, arguments)
+    def _take(self, piece: _Piece) -> ToolCallDelta:
+        number = self._find(piece)
+        if number is None:
+            return self._begin(piece)
+        call = self._calls[number]
+        call.arguments.append(piece.arguments)
+        if call.name or not piece.name:
+            return ToolCallDelta(number, None, None, piece.arguments)
+        call.name = piece.name  # the name came after the first piece
+        return ToolCallDelta(number, None, piece.name, piece.arguments)
 
-    def _find(self, index: int | None, server_id: str | None, name: str) -> int | None:
+    def _begin(self, piece: _Piece) -> ToolCallDelta:
+        own_id = piece.id if piece.id and piece.id not in self._ids else made_up_id()
+        self._ids.add(own_id)
+        self._calls.append(_Call(own_id, piece.name, piece.index, piece.id, [piece.arguments]))
+        return ToolCallDelta(len(self._calls) - 1, own_id, piece.name or None, piece.arguments)
+
+    def _find(self, piece: _Piece) -> int | None:
         """Our number of the call that a piece continues; `None` if it begins a new one."""
         for number in range(len(self._calls) - 1, -1, -1):
             call = self._calls[number]
-            if index is not None and call.server_index is not None:
-                same = call.server_index == index
-            elif server_id is not None:
-                same = call.server_id == server_id
+            if piece.index is not None and call.server_index is not None:
+                same = call.server_index == piece.index
+            elif piece.id is not None:
+                same = call.server_id == piece.id
             else:
                 same = number == len(self._calls) - 1
             if same:
-                return None if self._begins_another(call, server_id, name) else number
+                return None if _begins_another(call, piece) else number
         return None
 
-    @staticmethod
-    def _begins_another(call: _Call, server_id: str | None, name: str) -> bool:
-        if server_id and call.server_id and server_id != call.server_id:
-            return True
-        if not name or not call.name:
-            return False
-        if server_id and server_id == call.server_id:
-            return False  # id and name repeated on every piece
-        return name != call.name or call.is_complete()
+
+def _read(piece: dict[str, Any]) -> _Piece:
+    function = object_of(piece.get("function"))
+    return _Piece(
+        index=number_of(piece.get("index")),
+        id=text_of(piece.get("id")),
+        name=text_of(function.get("name")) or "",
+        arguments=arguments_text(function.get("arguments")),
+    )
+
+
+def _begins_another(call: _Call, piece: _Piece) -> bool:
+    """Whether a piece that has the number or the id of a call is the first of another one all the same."""
+    if piece.id and call.server_id and piece.id != call.server_id:
+        return True
+    if not piece.name or not call.name:
+        return False
+    if piece.name != call.name:
+        return True
+    # The name again: on every piece of one call, or another call of the same tool. A complete object takes no more.
+    repeated = bool(piece.id) and not piece.arguments.strip()
+    return not repeated and call.is_complete()
 
 
 def arguments_text(arguments: Any) -> str:
@@ -124,4 +140,4 @@ def arguments_text(arguments: Any) -> str:
         return ""
     if isinstance(arguments, str):
         return arguments
-    return json.dumps(arguments, ensure_ascii=False)
+    return written(arguments)

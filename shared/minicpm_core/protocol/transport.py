@@ -39,6 +39,8 @@ _MEANINGS: dict[str, _Meaning] = {
     "ReadError": _Meaning("the connection broke"),
     "WriteError": _Meaning("the connection broke"),
     "CloseError": _Meaning("the connection broke"),
+    "TimeoutException": _Meaning("no answer in time", phase="read"),
+    "TransportError": _Meaning("the connection failed"),
 }
 _NEXT = {
     "connect": "Check base_url, the network and the proxy settings, or raise timeout.",
@@ -72,6 +74,4 @@ def failure_for(
         waited = f" within {timeout_read:g} s" if meaning.phase == "read" and timeout_read else ""
         return APITimeoutError(f"{url}: {meaning.what}{waited}. {_NEXT[meaning.phase]}", phase=meaning.phase)
     hint = "" if meaning.sent else " Check base_url and that the server runs."
-    return APIConnectionError(
-        f"{url}: {meaning.what}{shown}.{hint}", sent=meaning.sent, stale=meaning.sent and reused
-    )
+    return APIConnectionError(f"{url}: {meaning.what}{shown}.{hint}", sent=meaning.sent, stale=meaning.sent and reused)
