@@ -1,0 +1,1 @@
+"""Exchanges recorded from real servers, replayed byte for byte."""
