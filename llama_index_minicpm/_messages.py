@@ -218,5 +218,8 @@ def _get(holder: Any, name: str) -> Any:
 
 def _call(call_id: str | None, name: str, arguments: Any) -> ToolCall:
     """A call; one without an id gets its tool's name as id, as the integrations do that know no ids."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    try:
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"The arguments of the call of {name!r} are not JSON: {error}.") from error
     return ToolCall(call_id or name, name, text if arguments else "{}")

@@ -190,6 +190,22 @@ class TestAsync:
             assert (await watched.acomplete("Hello?")).text == "Hello."
 
 
+@pytest.mark.parametrize("method", ["achat", "astream_chat"])
+async def test_no_cancel_is_lost(method: str, llm: MiniCPM, server: ScriptedServer) -> None:
+    """Whenever it comes: after any number of steps of the loop, a cancelled task is cancelled, unless it was done."""
+    server.answers = [streamed(*(chunk("word ") for _ in range(20)))] if method in STREAMS else [whole(completion())]
+    lost = 0
+    for steps in range(200):
+        task = asyncio.create_task(ask(llm, method))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        was_done = task.done()
+        task.cancel()
+        outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+        lost += not (was_done or isinstance(outcome, asyncio.CancelledError))
+    assert lost == 0
+
+
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("method", ASYNC)
 def test_a_loop_that_ends_first_says_nothing(

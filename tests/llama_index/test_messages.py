@@ -139,6 +139,13 @@ def test_what_is_no_call_is_refused() -> None:
         to_core([message])
 
 
+@pytest.mark.parametrize("value", [float("nan"), object()])
+def test_arguments_that_are_no_json_are_refused(value: Any) -> None:
+    block = ToolCallBlock(tool_call_id="c1", tool_name="add", tool_kwargs={"a": value})
+    with pytest.raises(InvalidInputError, match="arguments of the call of 'add' are not JSON"):
+        to_core([ChatMessage(role=MessageRole.ASSISTANT, blocks=[block])])
+
+
 def test_a_tools_result_says_which_call_it_answers_and_keeps_its_pictures() -> None:
     blocks = [TextBlock(text="chart"), ImageBlock(image=PICTURE)]
     message = ChatMessage(
