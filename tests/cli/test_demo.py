@@ -122,6 +122,7 @@ def test_without_the_example_photographs_it_asks_for_one(
     assert "minicpm demo photo.jpg" in ran.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [44, 120])
 def test_a_terminal_of_any_width_gets_lines_that_fit(columns: int, terminal: Callable[..., Terminal]) -> None:
     shown = terminal("demo", columns=columns)
@@ -132,6 +133,7 @@ def test_a_terminal_of_any_width_gets_lines_that_fit(columns: int, terminal: Cal
     assert "\x1b[2;3m" in shown.raw, "thoughts, dim and italic"
 
 
+@pytest.mark.slow
 def test_no_color_is_obeyed(terminal: Callable[..., Terminal]) -> None:
     shown = terminal("demo", NO_COLOR="1")
     assert shown.end() == 0
@@ -139,12 +141,14 @@ def test_no_color_is_obeyed(terminal: Callable[..., Terminal]) -> None:
     assert "▀" not in shown.raw
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_gets_no_escape_codes(terminal: Callable[..., Terminal]) -> None:
     shown = terminal("demo", TERM="dumb")
     assert shown.end() == 0
     assert ESCAPE not in shown.raw
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_exit_code_130(terminal: Callable[..., Terminal]) -> None:
     shown = terminal("demo")
     shown.read_until("What looks like")

@@ -1,0 +1,54 @@
+"""The example scripts, run as they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+if TYPE_CHECKING:
+    from minicpm_core.emulator import EmulatorServer
+
+SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
+
+
+def run(script: str, server: EmulatorServer, *arguments: str) -> str:
+    """What a script prints."""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples" / script), *arguments],
+        env={**os.environ, "MINICPM_BASE_URL": server.base_url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_example_describes_its_photograph(script: str, minicpm_emulator: EmulatorServer) -> None:
+    shown = run(script, minicpm_emulator)
+    thoughts, answer = shown.removeprefix(f"\n{SCRIPTS[script]}\n").split("\n[")
+    assert thoughts.startswith("I received 1 message.")
+    assert "600 x 400 pixels" in answer
+    assert answer.rstrip().endswith(" tokens")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_example_takes_ones_own_picture_and_question(script: str, minicpm_emulator: EmulatorServer) -> None:
+    picture = ROOT / "examples" / "photos" / "rocket.jpg"
+    assert "640 x 427 pixels" in run(script, minicpm_emulator, str(picture), "How large is it?")
+    text = minicpm_emulator.requests[-1].body["messages"][0]["content"][0]
+    assert text == {"type": "text", "text": "How large is it?"}
+
+
+def test_every_example_is_tried() -> None:
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(SCRIPTS)
