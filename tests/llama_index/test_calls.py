@@ -103,6 +103,20 @@ async def test_thoughts_are_never_in_the_text(method: str, llm: MiniCPM, server:
         assert [response.additional_kwargs.get("thinking_delta") for response in responses[:3]] == ["hm", " so", None]
 
 
+@pytest.mark.parametrize("method", STREAMS)
+async def test_of_several_choices_the_first_is_streamed_and_all_are_in_raw(
+    method: str, llm: MiniCPM, server: ScriptedServer
+) -> None:
+    def second(chunk_of_it: dict[str, Any]) -> dict[str, Any]:
+        return {**chunk_of_it, "choices": [{**choice, "index": 1} for choice in chunk_of_it["choices"]]}
+
+    server.answers = [streamed(chunk("Hel"), second(chunk("Bye.")), chunk("lo."), second(chunk(finish="stop")))]
+    responses = await ask(llm, method, n=2)
+    assert [response.delta for response in responses] == ["Hel", "lo.", ""]
+    choices = responses[-1].raw["choices"]
+    assert [choice["message"]["content"] for choice in choices] == ["Hello.", "Bye."]
+
+
 @pytest.mark.parametrize("method", CHATS)
 async def test_a_message_has_its_thoughts_as_a_block(method: str, llm: MiniCPM, server: ScriptedServer) -> None:
     answer_in_kind(server, method, *THOUGHT, reasoning="hm so")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -155,6 +156,15 @@ class TestAsync:
         with pytest.raises(LookupError):
             await stream.athrow(LookupError())
         assert await asyncio.to_thread(server.wait_until_closed)
+
+    async def test_it_is_an_asynchronous_generator_to_its_reader(
+        self, method: str, watched: MiniCPM, server: ScriptedServer
+    ) -> None:
+        stream = await begin(watched, method)
+        assert issubclass(type(stream), AsyncGenerator)
+        assert aiter(stream) is stream
+        assert text_of(await stream.asend(None)) == "one "
+        await stream.aclose()
 
     async def test_cancelled(self, method: str, watched: MiniCPM, server: ScriptedServer) -> None:
         """While it waits for the next piece: the cancel is not lost, and the connection is closed when it arrives."""

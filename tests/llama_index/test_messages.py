@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 from io import BytesIO
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from llama_index.core.base.llms.types import (
     AudioBlock,
+    BaseContentBlock,
     CacheControl,
     CachePoint,
     ChatMessage,
@@ -276,6 +277,25 @@ def test_pictures_in_additional_kwargs_are_sent_once() -> None:
 def test_blocks_of_later_versions_are_refused_by_name(block: Any) -> None:
     with pytest.raises(UnsupportedContentError, match=f"{type(block).__name__} is not supported yet"):
         to_core([user([block])])
+
+
+def test_a_block_of_ones_own_is_read_as_what_it_derives_from() -> None:
+    class Shouted(TextBlock):
+        """Text, said loudly."""
+
+    message = user("quiet")
+    message.blocks = [Shouted(text="LOUD")]
+    assert to_core([message])[0].content == "LOUD"
+
+
+def test_a_kind_of_block_that_nobody_knows_is_refused_by_name() -> None:
+    class HologramBlock(BaseContentBlock):
+        """Not of this time."""
+
+    message = user("x")
+    message.blocks = cast("Any", [HologramBlock()])
+    with pytest.raises(UnsupportedContentError, match="HologramBlock"):
+        to_core([message])
 
 
 def test_a_text_path_is_refused() -> None:
