@@ -105,7 +105,7 @@ def _call(call_id: Any, name: Any, args: Any) -> ToolCall:
     try:
         arguments = json.dumps(args, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"The arguments of the tool call {name!r} are not JSON: {error}.") from error
+        raise InvalidInputError(f"The arguments of the call of {name!r} are not JSON: {error}.") from error
     return ToolCall(id=str(call_id or ""), name=str(name or ""), arguments=arguments)
 
 
