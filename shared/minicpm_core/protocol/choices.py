@@ -74,14 +74,16 @@ class ChoiceAssembler:
 
     def take(self, raw: dict[str, Any], deltas: list[Delta]) -> bool:
         """Take an entry of a chunk's `choices`, add the deltas that it gives, and say whether it ended the choice."""
-        message = object_of(raw.get("delta") if "delta" in raw else raw.get("message"))
+        message: Any = raw.get("delta")
+        if message.__class__ is not dict:
+            message = object_of(message if "delta" in raw else raw.get("message"))
         content = message.get("content")
         logprobs = raw.get("logprobs")
         if self._plain and not logprobs and len(message) == 1 and isinstance(content, str):
             text = content if content.isascii() else self._characters("content", content)
             if text:
                 self._text.append(text)
-                deltas.append(Delta(text, index=self.index))
+                deltas.append(Delta(text, "", self.index))
         elif message or logprobs:
             self._message(message, object_of(logprobs), deltas)
         finish_reason = raw.get("finish_reason")
@@ -153,11 +155,14 @@ class ChoiceAssembler:
             text = "" if text.isspace() else "".join(self._blanks)
             if text:
                 self._blanks = []
-        if reasoning or text:
-            self._release(deltas)
+        if not (reasoning or text):
+            return
+        self._release(deltas)
+        if reasoning:
             self._reasoning.append(reasoning)
+        if text:
             self._text.append(text)
-            deltas.append(Delta(text, reasoning, self.index))
+        deltas.append(Delta(text, reasoning, self.index))
 
     def _release(self, deltas: list[Delta]) -> None:
         """Hand out reasoning that came although thinking was off: other content shows that it is not the answer."""
