@@ -60,14 +60,18 @@ OPTION_NAMES = frozenset(ChatOptions.__annotations__)
 def merged_options(config: ClientConfig, options: ChatOptions | None) -> dict[str, Any]:
     """The options of a call over those of its client, checked; what is `None` is left out.
 
+    A call's `None` wins over the client's value too. Fields of `extra_body` are added to the client's.
+
     Raises:
         InvalidInputError: An option is unknown, or its value cannot be.
     """
-    merged: dict[str, Any] = {k: v for k, v in config.options.items() if v is not None}
-    if options:
-        merged |= {k: v for k, v in options.items() if v is not None}
+    merged = {k: v for k, v in {**config.options, **(options or {})}.items() if v is not None}
     for name, value in merged.items():
         _check(name, value)
+    own = config.options.get("extra_body")
+    if own is not None and "extra_body" in merged:
+        _check_mapping("extra_body", own)
+        merged["extra_body"] = {**own, **merged["extra_body"]}
     if "extra_headers" in merged:
         merged["extra_headers"] = checked_headers(merged["extra_headers"])
     if "timeout" in merged:

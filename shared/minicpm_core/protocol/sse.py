@@ -32,6 +32,9 @@ class SSEDecoder:
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes and give the events that they complete."""
         if chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and not (self._tail or self._data or self._event):
+            if chunk.count(b"\n") == 2 and b"\r" not in chunk and len(chunk) > 8:  # noqa: PLR2004 - one event
+                self._at_start = self._skip_lf = False
+                return [("", chunk[6:-2])]
             blocks = chunk[:-2].split(b"\n\n")
             if b"\r" not in chunk and all(b.startswith(b"data: ") and b"\n" not in b and len(b) > 6 for b in blocks):  # noqa: PLR2004
                 self._at_start = self._skip_lf = False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from minicpm_core.errors import APIError, MalformedReplyError, StreamInterruptedError
 from minicpm_core.protocol.choices import ChoiceAssembler
 from minicpm_core.protocol.failures import error_in_body, request_id_of
-from minicpm_core.protocol.fields import number_of, object_of, objects_of, text_of
+from minicpm_core.protocol.fields import number_of, object_of, text_of
 from minicpm_core.protocol.reply import (
     ReplyContext,
     decode_json,
@@ -194,9 +194,9 @@ class StreamDecoder:
         except ValueError:
             self._no_json(event, data, deltas, last=last)
             return
-        if not isinstance(chunk, dict):
+        if chunk.__class__ is not dict:
             raise self._with_partial(malformed(200, self._headers, data, self._context, "JSON that is not an object"))
-        self._chunk(object_of(chunk), event, deltas)
+        self._chunk(chunk, event, deltas)
 
     def _no_json(self, event: str, data: bytes, deltas: list[Delta], *, last: bool) -> None:
         stripped = data.strip()
@@ -208,7 +208,7 @@ class StreamDecoder:
             raise self._with_partial(malformed(200, self._headers, data, self._context, what_it_is(data, {})))
 
     def _chunk(self, chunk: dict[str, Any], event: str, deltas: list[Delta]) -> None:
-        choices = chunk.get("choices")
+        choices: Any = chunk.get("choices")
         if event == "error" or "error" in chunk or choices is None:
             body = chunk if event != "error" or "error" in chunk else {"error": chunk}
             error = error_in_body(200, self._headers, body, self._context)
@@ -220,15 +220,19 @@ class StreamDecoder:
         if usage and isinstance(usage, dict):
             self._usage = object_of(usage)
             self._extras |= top_extras(chunk)
-        for raw in objects_of(choices):
-            index: Any = raw.get("index")
-            if index.__class__ is not int:
-                index = number_of(index) or 0
-            choice = self._choices.get(index)
-            if choice is None:
-                choice = self._choices[index] = ChoiceAssembler(index, self._context)
-            if choice.take(raw, deltas):
-                self._extras |= top_extras(chunk)
+        if choices.__class__ is list:
+            for raw in choices:
+                if raw.__class__ is dict and self._choice(raw).take(raw, deltas):
+                    self._extras |= top_extras(chunk)
+
+    def _choice(self, raw: dict[str, Any]) -> ChoiceAssembler:
+        index: Any = raw.get("index")
+        if index.__class__ is not int:
+            index = number_of(index) or 0
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = ChoiceAssembler(index, self._context)
+        return choice
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Take what names the answer; some servers leave it empty in chunks before the first choice."""
