@@ -227,7 +227,7 @@ def parse_object(status: int, headers: Mapping[str, str], body: bytes, context: 
 
 def what_it_is(body: bytes, headers: Mapping[str, str]) -> str:
     """What a body that is no JSON looks like, in words."""
-    head = body[:512].lstrip().lower()
+    head = body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not head:
         return "an empty body"
     if head.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")) or "html" in headers.get("content-type", ""):
