@@ -220,7 +220,7 @@ class StreamDecoder:
         if usage and isinstance(usage, dict):
             self._usage = object_of(usage)
             self._extras |= top_extras(chunk)
-        if choices.__class__ is list:
+        if choices and choices.__class__ is list:
             for raw in choices:
                 if raw.__class__ is dict and self._choice(raw).take(raw, deltas):
                     self._extras |= top_extras(chunk)
