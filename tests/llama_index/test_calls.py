@@ -80,6 +80,15 @@ async def test_settings_of_a_call_win_over_those_of_the_object(
 
 
 @pytest.mark.parametrize("method", METHODS)
+async def test_none_leaves_a_setting_out_of_a_call(method: str, llm: MiniCPM, server: ScriptedServer) -> None:
+    answer_in_kind(server, method)
+    llm.temperature, llm.max_tokens = 0.9, 100
+    await ask(llm, method, temperature=None)
+    assert "temperature" not in sent(server)
+    assert sent(server)["max_tokens"] == 100
+
+
+@pytest.mark.parametrize("method", METHODS)
 async def test_an_unknown_setting_of_a_call_is_refused_with_the_nearest(method: str, llm: MiniCPM) -> None:
     with pytest.raises(InvalidInputError, match=r"Unknown option 'temprature'\. Did you mean 'temperature'\?"):
         await ask(llm, method, temprature=1)

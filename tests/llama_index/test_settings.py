@@ -168,6 +168,17 @@ def test_changed_settings_take_effect_at_the_next_call(llm: MiniCPM, server: Scr
     assert "temperature" not in sent(server, 0)
 
 
+def test_a_setting_that_is_changed_in_place_takes_effect(server: ScriptedServer) -> None:
+    llm = MiniCPM(base_url=server.base_url, backend="vllm", extra_body={"top_k": 1}, stop=["a"])
+    llm.chat([user()])
+    assert llm.extra_body is not None
+    assert isinstance(llm.stop, list)
+    llm.extra_body["top_k"] = 2
+    llm.stop.append("b")
+    llm.chat([user()])
+    assert (sent(server)["top_k"], sent(server)["stop"]) == (2, ["a", "b"])
+
+
 def test_a_changed_address_takes_effect(llm: MiniCPM) -> None:
     with ScriptedServer() as other:
         llm.chat([user()])
