@@ -157,7 +157,9 @@ def test_ctrl_c_is_one_line_and_exit_code_130_and_ends_the_request(terminal: Cal
         shown.read_until("One word, and")
         shown.process.send_signal(signal.SIGINT)
         assert shown.end() == 130
-        assert shown.lines == ["One word, and an", "Stopped.", ""]
+        said, *rest = shown.lines
+        assert said.startswith("One word, and")
+        assert rest == ["Stopped.", ""]
         assert server.wait_until_closed()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import shutil
+import sys
 import textwrap
 from contextlib import ExitStack
 from pathlib import Path
@@ -171,7 +173,7 @@ def _on_the_wire(sent: dict[str, httpx.Request], out: Console) -> None:
     _heading("On the wire", out)
     for name in [first] if same else sent:
         request = sent[name]
-        who = "Both sent the same:" if same else f"{name} sent:"
+        who = "Both sent this:" if same else f"{name} sent:"
         say(out, f"{who} POST {request.url}, {len(request.content):,} bytes")
         out.print()
         out.print(pretty(request.content), soft_wrap=not out.is_terminal)
@@ -201,10 +203,11 @@ def _counts(answers: dict[str, Answer], out: Console) -> None:
 def _next_steps(out: Console, *, local: bool) -> None:
     """What to try now."""
     _heading("Next", out)
+    minicpm = _command()
     steps = [
-        ('minicpm ask photo.jpg "What is this?"', "a picture of your own"),
-        ("minicpm models", "what a server offers"),
-        ("minicpm emulate", "the emulator, for your own programs"),
+        (f'{minicpm} ask photo.jpg "What is this?"', "a picture of your own"),
+        (f"{minicpm} models", "what a server offers"),
+        (f"{minicpm} emulate", "the emulator, for your own programs"),
     ]
     if local:
         steps = [
@@ -216,6 +219,15 @@ def _next_steps(out: Console, *, local: bool) -> None:
         out.print(Text(command, style=HEADING), soft_wrap=True)
         _indented(Text(purpose, style=QUIET), out)
     out.print()
+
+
+def _command() -> str:
+    """What to type for this command: its name alone works only where its folder is on the PATH."""
+    beside = Path(sys.executable).with_name("minicpm")
+    if shutil.which("minicpm") or not beside.exists():
+        return "minicpm"
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
 def _heading(title: str, out: Console) -> None:

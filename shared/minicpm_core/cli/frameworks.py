@@ -79,8 +79,9 @@ def ask_llama_index(question: Question, **settings: Any) -> Generator[Delta, Non
 
     from llama_index_minicpm import MiniCPM
 
+    text = TextBlock(text=question.text)
     pictures = [picture_block(picture) for picture in question.pictures]
-    message = ChatMessage(role="user", blocks=[TextBlock(text=question.text), *pictures])
+    message = ChatMessage(role="user", blocks=[text, *pictures])
     for response in MiniCPM(**settings).stream_chat([message]):
         yield apart(response)
 

@@ -101,10 +101,10 @@ class Typewriter:
             margin: What each line begins with.
             style: Of the text, not of the margin.
         """
-        self._console = console
-        self._title = title
-        self._margin = margin
-        self._style = style
+        self._file = console.file
+        self._title = f"{_styled(title, QUIET, console)}\n" if title else ""
+        self._margin = _styled(margin, QUIET, console)
+        self._before, self._after = _styled(_MARK, style, console).split(_MARK)
         self._width = max(8, console.width - cell_len(margin) - 1)
         self._column = -1  # before the margin
         self._blank = ""
@@ -144,21 +144,36 @@ class Typewriter:
         self._begin()
         *full, text = chop_cells(blank + word, self._width - self._column)
         for line in full:
-            self._console.out(line, style=self._style, highlight=False)
-            self._column = -1
+            self._emit(f"{self._before}{line}{self._after}")
+            self._newline()
             self._begin()
-        self._console.out(text, style=self._style, highlight=False, end="")
+        self._emit(f"{self._before}{text}{self._after}")
         self._column += cell_len(text)
 
     def _begin(self) -> None:
-        title, self._title = self._title, ""
-        if title:
-            self._console.out(title, style=QUIET, highlight=False)
         if self._column < 0:
-            self._console.out(self._margin, style=QUIET, highlight=False, end="")
             self._column = 0
+            title, self._title = self._title, ""
+            self._emit(title + self._margin)
 
     def _newline(self) -> None:
-        self._console.out("", highlight=False)
         self._column = -1
         self._blank = ""
+        self._emit("\n")
+
+    def _emit(self, text: str) -> None:
+        """Write at once. Not through rich, which would write its last piece again after a Ctrl-C in its middle."""
+        self._file.write(text)
+        self._file.flush()
+
+
+_MARK = "x"
+
+
+def _styled(text: str, style: str, console: Console) -> str:
+    """A text with the codes that its style takes on that console."""
+    if not text or not style or console.legacy_windows:
+        return text
+    with console.capture() as captured:
+        console.out(text, style=style, highlight=False, end="")
+    return captured.get()
