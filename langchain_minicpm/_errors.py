@@ -7,16 +7,12 @@ LangChain's retry and fallback middleware judges it rightly.  `CLASSES` is the t
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from langchain_core import exceptions as langchain
 
 from minicpm_core import errors as core
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +171,3 @@ def as_langchain(error: core.MiniCPMError) -> core.MiniCPMError:
     attributes = {name: value for name, value in vars(error).items() if name != "message"}
     attributes["is_retryable"] = bool(getattr(error, "retryable", False))
     return chosen(error.message, **attributes).with_traceback(error.__traceback__)
-
-
-@contextmanager
-def langchain_errors() -> Generator[None]:
-    """Raise every error of the core that leaves this block in its LangChain class."""
-    try:
-        yield
-    except core.MiniCPMError as error:
-        raise as_langchain(error) from error.__cause__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
-from langchain_minicpm._errors import langchain_errors
+from langchain_minicpm._guard import langchain_errors
 from minicpm_core.backends import BACKENDS
 from minicpm_core.media import (
     image_from_bytes,

@@ -13,7 +13,7 @@ from langchain_core.load import dumpd
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_minicpm._blocks import PROVIDER
-from langchain_minicpm._errors import langchain_errors
+from langchain_minicpm._guard import langchain_errors
 from langchain_minicpm._profile import profile_for
 from langchain_minicpm._settings import (
     OPTIONS,
@@ -26,7 +26,6 @@ from langchain_minicpm._settings import (
     masked,
     settle,
 )
-from langchain_minicpm._tokens import count_messages, estimate
 from minicpm_core._version import __version__
 from minicpm_core.config import DEFAULT_BASE_URL, Timeouts
 from minicpm_core.errors import UnsupportedFeatureError
@@ -224,6 +223,8 @@ class MiniCPMSettings(BaseChatModel):
 
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens a text has: exactly with `custom_get_token_ids`, else by its characters."""
+        from langchain_minicpm._tokens import estimate
+
         return estimate(text) if self.custom_get_token_ids is None else len(self.get_token_ids(text))
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
@@ -236,6 +237,8 @@ class MiniCPMSettings(BaseChatModel):
         Raises:
             UnsupportedContentError: A content block of a kind that cannot be sent.
         """
+        from langchain_minicpm._tokens import count_messages
+
         with langchain_errors():
             return count_messages(messages, tools, model=self.model, count_text=self.get_num_tokens)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import sha256
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from minicpm_core.aio import AsyncMiniCPMClient
 from minicpm_core.client import MiniCPMClient
@@ -17,57 +17,9 @@ from minicpm_core.protocol.request import ServerTraits
 from minicpm_core.secret import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from langchain_core.caches import BaseCache
-    from langchain_core.callbacks import Callbacks
-    from langchain_core.language_models import ModelProfile
-    from langchain_core.rate_limiters import BaseRateLimiter
-    from pydantic import SecretStr
-
-    from minicpm_core.config import ChatOptions, TimeoutSetting
-
-
-class Settings(TypedDict, total=False):
-    """The arguments of `ChatMiniCPM`, for editors and type checkers; its fields say what they mean."""
-
-    model: str | None
-    model_name: str | None
-    api_key: SecretStr | str | None
-    base_url: str | None
-    backend: str | None
-    timeout: TimeoutSetting
-    request_timeout: TimeoutSetting
-    max_retries: int | None
-    default_headers: Mapping[str, str] | None
-    http_client: Any
-    async_http_client: Any
-    temperature: float | None
-    top_p: float | None
-    max_tokens: int | None
-    stop: list[str] | str | None
-    stop_sequences: list[str] | str | None
-    seed: int | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    logprobs: bool | None
-    top_logprobs: int | None
-    n: int | None
-    thinking: bool | None
-    stream_usage: bool | None
-    streaming: bool
-    extra_body: dict[str, Any] | None
-    name: str | None
-    cache: BaseCache | bool | None
-    verbose: bool
-    callbacks: Callbacks
-    tags: list[str] | None
-    metadata: dict[str, Any] | None
-    custom_get_token_ids: Callable[[str], list[int]] | None
-    rate_limiter: BaseRateLimiter | None
-    disable_streaming: bool | Literal["tool_calling"]
-    output_version: str | None
-    profile: ModelProfile | None
+    from minicpm_core.config import ChatOptions
 
 
 ALIASES: Final = {

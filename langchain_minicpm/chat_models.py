@@ -12,13 +12,11 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 
 from langchain_minicpm._chunks import chunk_writer
-from langchain_minicpm._errors import langchain_errors
+from langchain_minicpm._guard import langchain_errors
 from langchain_minicpm._messages import to_core, to_result
 from langchain_minicpm._model import MiniCPMSettings
 from langchain_minicpm._settings import request_options
-from langchain_minicpm._structured import Method, response_format_for, structured
 from langchain_minicpm._tools import openai_tool_choice, openai_tools
-from langchain_minicpm._v3 import EventWriter
 from minicpm_core.errors import UnsupportedFeatureError
 
 if TYPE_CHECKING:
@@ -33,7 +31,8 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from langchain_protocol.protocol import MessagesData
 
-    from langchain_minicpm._settings import Settings
+    from langchain_minicpm._signature import Settings
+    from langchain_minicpm._structured import Method
     from minicpm_core.config import ChatOptions
 
 
@@ -137,6 +136,8 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
+        from langchain_minicpm._v3 import EventWriter
+
         with langchain_errors():
             options = self._stream_options(stop, kwargs)
             events = EventWriter(self._asked(options)).write
@@ -155,6 +156,8 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
+        from langchain_minicpm._v3 import EventWriter
+
         with langchain_errors():
             options = self._stream_options(stop, kwargs)
             events = EventWriter(self._asked(options)).write
@@ -201,6 +204,8 @@ class ChatMiniCPM(MiniCPMSettings):
         Raises:
             InvalidInputError: `tool_choice` names no tool, or a schema cannot be read.
         """
+        from langchain_minicpm._structured import response_format_for
+
         with langchain_errors():
             converted = openai_tools(tools, strict=strict)
             bound = {
@@ -234,6 +239,8 @@ class ChatMiniCPM(MiniCPMSettings):
         Raises:
             InvalidInputError: The method is unknown, or the schema cannot be read.
         """
+        from langchain_minicpm._structured import structured
+
         with langchain_errors():
             return structured(self, schema, method=method, include_raw=include_raw, strict=strict, kwargs=kwargs)
 

@@ -11,7 +11,8 @@ from langchain_core.load import dumpd, load
 from pydantic import SecretStr, ValidationError
 
 from langchain_minicpm import ChatMiniCPM, __version__
-from langchain_minicpm._settings import ALIASES, CONNECTION, OPTIONS, Settings
+from langchain_minicpm._settings import ALIASES, CONNECTION, OPTIONS
+from langchain_minicpm._signature import Settings
 from minicpm_core import CARDS, ConfigurationError, MiniCPMWarning, Timeouts
 from minicpm_core.protocol.options import OPTION_NAMES
 from tests.langchain.conftest import KEY
