@@ -55,6 +55,8 @@ TimeoutSetting: TypeAlias = "float | Timeouts | Any | None"
 class ChatOptions(TypedDict, total=False):
     """What a request may ask for. A key that is absent or `None` is not sent.
 
+    A call's options win over the client's; its `None` takes the client's value back.
+
     Keys:
         model: Another model than the client's.
         temperature, top_p, max_tokens, stop, seed, presence_penalty, frequency_penalty, logprobs, top_logprobs, n,
@@ -62,7 +64,8 @@ class ChatOptions(TypedDict, total=False):
         tools, tool_choice, parallel_tool_calls, response_format: As in the Chat Completions API.
         thinking: Whether to think before answering; `None` leaves it to the model's card.
         stream_usage: Whether to ask for token counts in a stream; `None` asks where the server takes it.
-        extra_body: Further fields of the request, such as `top_k`; they win over the ones above.
+        extra_body: Further fields of the request, such as `top_k`; they win over the ones above. A call's are added
+            to the client's.
         extra_headers: Further headers of this request.
         timeout: Seconds, for this request.
     """

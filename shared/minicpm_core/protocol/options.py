@@ -65,7 +65,8 @@ def merged_options(config: ClientConfig, options: ChatOptions | None) -> dict[st
     Raises:
         InvalidInputError: An option is unknown, or its value cannot be.
     """
-    merged = {k: v for k, v in {**config.options, **(options or {})}.items() if v is not None}
+    given: dict[str, Any] = {**config.options, **(options or {})}
+    merged = {name: value for name, value in given.items() if value is not None}
     for name, value in merged.items():
         _check(name, value)
     own = config.options.get("extra_body")
