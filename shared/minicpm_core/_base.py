@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from minicpm_core.backends import BACKENDS, Backend, backend_for_url
-from minicpm_core.config import ClientConfig, Timeouts
-from minicpm_core.errors import APIError, MalformedReplyError
+from minicpm_core.config import ClientConfig
+from minicpm_core.errors import ConfigurationError
 from minicpm_core.protocol.options import merged_options
-from minicpm_core.protocol.request import Prepared, Request, ServerTraits, build_request
-from minicpm_core.protocol.transport import failure_for
+from minicpm_core.protocol.request import Prepared, ServerTraits, build_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +28,9 @@ class ClientBase:
     config: ClientConfig
     traits: ServerTraits
 
+    _enters_by: ClassVar[str]
+    _kind: ClassVar[str]
+
     def __init__(
         self,
         config: ClientConfig | None = None,
@@ -43,18 +44,22 @@ class ClientBase:
         Args:
             config: Settings; else made from `settings`.
             http_client: An httpx client (or httpx2, or httpx on another transport) to use instead of the shared
-                connections. It is not closed by this object.
+                connections. It is used as it is, with its own timeouts unless `timeout` is set, and never closed.
             traits: What another client of the same server has learned.
             **settings: Those of `ClientConfig.create`.
 
         Raises:
             ConfigurationError: A setting cannot be.
         """
+        if http_client is not None and not hasattr(http_client, self._enters_by):
+            raise ConfigurationError(
+                f"{type(self).__name__} needs {self._kind} HTTP client, such as httpx's; "
+                f"{type(http_client).__name__} is none."
+            )
         self.config = config if config is not None else ClientConfig.create(**settings)
         self.traits = traits if traits is not None else ServerTraits()
         self._http_client = http_client
-        self._urls: dict[str, Any] = {}
-        self._detecting = Lock()
+        self._ask_after = 0.0
 
     def __repr__(self) -> str:
         """The model and where it is: never the key."""
@@ -67,7 +72,7 @@ class ClientBase:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """With the key of the loading process, where the pickle brought none."""
         config: ClientConfig = state["config"]
-        self.__init__(config.with_key_from_environment(), traits=state["traits"])
+        ClientBase.__init__(self, config.with_key_from_environment(), traits=state["traits"])
 
     def __copy__(self) -> Self:
         """A client with the same settings and the same injected HTTP client."""
@@ -93,59 +98,3 @@ class ClientBase:
 
     def _options(self, options: ChatOptions | None) -> dict[str, Any]:
         return merged_options(self.config, options)
-
-    def _timeouts(self, request: Request) -> Timeouts:
-        return request.timeout or self.config.timeout
-
-    def _http_request(self, client: Any, request: Request) -> Any:
-        """The request as an object of the HTTP library."""
-        timeout = self._timeouts(request).as_dict()
-        if self._http_client is not None:  # with its own headers, cookies and base settings
-            url = self.config.base_url + request.path
-            return client.build_request(
-                request.method, url, headers=dict(request.headers), content=request.body, extensions={"timeout": timeout}
-            )
-        import httpx  # noqa: PLC0415 - at the first call, not at import
-
-        url = self._urls.get(request.path)
-        if url is None:
-            url = self._urls[request.path] = httpx.URL(self.config.base_url + request.path)
-        headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
-        return httpx.Request(
-            request.method, url, headers=headers, content=request.body, extensions={"timeout": timeout}
-        )
-
-    def _transport_failure(self, error: Exception, request: Request, *, reused: bool) -> APIError:
-        """The caller's error for a transport's.
-
-        Raises:
-            Exception: The same, if it is none of a transport.
-        """
-        found = failure_for(
-            error,
-            url=self.config.base_url,
-            reused=reused,
-            timeout_read=self._timeouts(request).read,
-            secrets=self.config.secrets,
-        )
-        if found is None:
-            raise error
-        found.__cause__ = error
-        return found
-
-    def _too_large(self) -> MalformedReplyError:
-        return MalformedReplyError(
-            f"{self.config.base_url} answered with more than {self.config.max_response_bytes} bytes. "
-            "Raise max_response_bytes if such an answer is expected."
-        )
-
-
-def lower_headers(headers: Any) -> dict[str, str]:
-    """Response headers with lower-case names; of repeated ones, the last."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers.raw}
-
-
-def fits(headers: Mapping[str, str], limit: int) -> bool:
-    """Whether a body is announced to be within the limit and comes as it is."""
-    length = headers.get("content-length", "")
-    return length.isdigit() and int(length) <= limit and "content-encoding" not in headers

@@ -1,197 +1,217 @@
 """HTTP connections, shared by all clients of a process.
 
 A client object is cheap and made often (frameworks copy models for every configuration), while a connection and an SSL
-context (17 ms) are not.  So sockets belong to the process, or for asyncio to the running loop, and client objects only
-borrow them.  Nothing in a shared client depends on who uses it: URL, headers, key and timeouts travel with each
-request, cookies are refused.
+context (17 ms) are not.  So connections belong to the process, or for asyncio to the running loop, and client objects
+only borrow them.  Nothing in a shared connection depends on who uses it: headers, key and timeouts travel with each
+request, and there is no cookie.
 
-A pool is several small httpx clients.  httpcore looks at every connection of a pool whenever one is taken or given back,
-which is quadratic in the number of parallel calls; spread over clients of a few calls each it is not.  See
-docs/decisions for the figures.
-
-Asynchronous pools end with their loop: an asynchronous generator, which `asyncio.run` closes before the loop, closes
-the connections, so that no socket is left to the garbage collector.
+Asynchronous pools end with their loop, synchronous ones with the process.  A child process starts with none: what came
+over the fork is neither used nor closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import threading
-from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakSet
+from functools import lru_cache, partial
+from socket import SHUT_RDWR
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from minicpm_core._lanes import KEEP_SECONDS, AsyncPool, SyncPool, retired
+from minicpm_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable, Mapping
 
     import httpx
 
-CALLS_PER_SHARD = 8
-MAX_SHARDS = 64
-_KEEPALIVE_SECONDS = 15.0
+    from minicpm_core.config import Timeouts
 
-C = TypeVar("C")
+MOST_LANES = 1000
+"""How many calls one event loop carries at once, if the process may open so many files. Further ones queue."""
+
+T = TypeVar("T")
+
 _lock = threading.Lock()
 _ssl_context: ssl.SSLContext | None = None
+_ready_for_asyncio = False
+_sync_pool: SyncPool | None = None
+_async_pools: dict[asyncio.AbstractEventLoop, AsyncPool] = {}
+_of_the_parent: list[Any] = []  # what came over a fork: kept, since closing it would stir the parent's event loop
 
 
-class Shard(Generic[C]):
-    """One httpx client of a pool and how many calls it is carrying."""
-
-    __slots__ = ("client", "in_flight", "used")
-
-    def __init__(self, client: C) -> None:
-        """Begin idle."""
-        self.client = client
-        self.in_flight = 0
-        self.used = False
-
-
-class Pool(Generic[C]):
-    """A set of httpx clients that share the load.
-
-    Args:
-        make: Makes one client.
-    """
-
-    __slots__ = ("_lock", "_make", "guard", "shards", "users")
-
-    def __init__(self, make: Callable[[], C]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self.shards: list[Shard[C]] = []
-        self.users: WeakSet[Any] = WeakSet()
-        self.guard: Any = None
-
-    def take(self) -> Shard[C]:
-        """A shard to make a call with: the first that is not busy, a new one, or the least busy."""
-        with self._lock:
-            for shard in self.shards:
-                if shard.in_flight < CALLS_PER_SHARD:
-                    break
-            else:
-                if len(self.shards) < MAX_SHARDS:
-                    shard = Shard(self._make())
-                    self.shards.append(shard)
-                else:
-                    shard = min(self.shards, key=lambda each: each.in_flight)
-            shard.in_flight += 1
-            return shard
-
-    def give(self, shard: Shard[C], *, used: bool) -> None:
-        """Give a shard back. `used`: a connection of it went back to its pool."""
-        with self._lock:
-            shard.in_flight -= 1
-            shard.used = shard.used or used
-
-
-_sync_pool: Pool[httpx.Client] | None = None
-_async_pools: dict[asyncio.AbstractEventLoop, Pool[httpx.AsyncClient]] = {}
-_of_the_parent: list[Any] = []  # pools that came over a fork: kept, since closing them would write to shared sockets
-
-
-def shared_ssl_context() -> ssl.SSLContext:
+def _shared_ssl_context() -> ssl.SSLContext:
     """The one SSL context, made on first use."""
     global _ssl_context  # noqa: PLW0603 - one a process, as the module says
-    import httpx  # noqa: PLC0415 - at the first call, not at import
+    import httpx
 
     with _lock:
         if _ssl_context is None:
-            _ssl_context = httpx.create_ssl_context()
+            try:
+                _ssl_context = httpx.create_ssl_context()
+            except OSError as error:
+                named = "that SSL_CERT_FILE or SSL_CERT_DIR names"
+                raise ConfigurationError(f"The certificates {named} cannot be read: {error.strerror}.") from None
         return _ssl_context
 
 
-def _settings(context: ssl.SSLContext) -> dict[str, Any]:
-    import httpx  # noqa: PLC0415
+def _sync_transport(proxy: str | None) -> httpx.HTTPTransport:
+    import httpx
 
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=_KEEPALIVE_SECONDS)
-    return {"verify": context, "limits": limits, "timeout": None}
-
-
-def _without_cookies(client: Any) -> Any:
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client
+    return _made(httpx.HTTPTransport, proxy)
 
 
-def sync_pool(user: Any) -> Pool[httpx.Client]:
+def _async_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+    import httpx
+
+    return _made(httpx.AsyncHTTPTransport, proxy)
+
+
+def _made(kind: Callable[..., T], proxy: str | None) -> T:
+    import httpx
+
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_SECONDS)
+    context = _shared_ssl_context()
+    try:
+        return kind(verify=context, limits=limits, proxy=proxy)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # its message names the URL, perhaps with a password
+        hint = "pip install 'httpx[socks]'" if isinstance(error, ImportError) else "it must be an http or socks5 URL"
+        raise ConfigurationError(f"The proxy that the environment asks for cannot be used: {hint}.") from None
+
+
+def _proxy_for(origin: str) -> str | None:
+    """The proxy that the environment (or the system's settings) names for an origin."""
+    from urllib.request import getproxies, proxy_bypass
+
+    scheme, _, host = origin.partition("://")
+    proxies = getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _most_lanes() -> int:
+    """Half of the files that the process may open, at most `MOST_LANES`."""
+    try:
+        import resource
+    except ImportError:  # Windows, where sockets are not files
+        return MOST_LANES
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_LANES if most == resource.RLIM_INFINITY else max(1, min(MOST_LANES, most // 2))
+
+
+def sync_pool(user: Any) -> SyncPool:
     """The process's pool, with `user` among those who keep it open."""
     global _sync_pool  # noqa: PLW0603
-    context = shared_ssl_context()
-    import httpx  # noqa: PLC0415
-
-    with _lock:
-        if _sync_pool is None:
-            _sync_pool = Pool(lambda: _without_cookies(httpx.Client(**_settings(context))))
-        _sync_pool.users.add(user)
-        return _sync_pool
+    pool = _sync_pool
+    if pool is None:
+        with _lock:
+            pool = _sync_pool = _sync_pool or SyncPool(_sync_transport, _proxy_for)
+    pool.users.add(user)
+    return pool
 
 
 def leave_sync_pool(user: Any) -> None:
     """Let go of the pool; the last to leave closes it."""
     global _sync_pool  # noqa: PLW0603
-    with _lock:
-        pool = _sync_pool
-        if pool is None:
-            return
+    pool = _sync_pool
+    if pool is not None:
         pool.users.discard(user)
-        if pool.users:
-            return
-        _sync_pool = None
-    for shard in pool.shards:
-        shard.client.close()
+        if not pool.users:
+            _sync_pool = None
+            pool.retire()
 
 
-async def async_pool(user: Any) -> Pool[httpx.AsyncClient]:
+async def async_pool(user: Any) -> AsyncPool:
     """The running loop's pool, with `user` among those who keep it open."""
     loop = asyncio.get_running_loop()
+    if loop not in _async_pools and not _ready_for_asyncio:
+        await asyncio.to_thread(_get_ready)  # imports httpx and reads the CA bundle: not on the loop
     pool = _async_pools.get(loop)
     if pool is None:
-        context = _ssl_context or await asyncio.to_thread(shared_ssl_context)  # reads the CA bundle: not on the loop
-        import httpx  # noqa: PLC0415
-
-        for closed in [each for each in _async_pools if each.is_closed()]:
-            del _async_pools[closed]
-        pool = _async_pools.get(loop)  # another task may have been faster
-        if pool is None:
-            pool = Pool(lambda: _without_cookies(httpx.AsyncClient(**_settings(context))))
-            _async_pools[loop] = pool
-            pool.guard = _close_with_loop(loop, pool)
-            await anext(pool.guard)
+        for other in list(_async_pools):
+            if other.is_closed():  # by one who did not let it end its generators first
+                _async_pools.pop(other, None)
+        pool = _async_pools[loop] = AsyncPool(_async_transport, _proxy_for, _most_lanes())
+        await pool.open(partial(_forget, loop, pool))
     pool.users.add(user)
     return pool
+
+
+def _get_ready() -> None:
+    """Import what the first call needs, and make the SSL context."""
+    global _ready_for_asyncio  # noqa: PLW0603
+    _async_transport(None)
+    with contextlib.suppress(ImportError):  # httpx's own choice of a network library
+        import anyio
+
+        anyio.run(anyio.sleep, 0)
+    _ready_for_asyncio = True
 
 
 async def leave_async_pool(user: Any) -> None:
     """Let go of the running loop's pool; the last to leave closes it."""
     loop = asyncio.get_running_loop()
     pool = _async_pools.get(loop)
-    if pool is None:
-        return
-    pool.users.discard(user)
-    if not pool.users:
-        await pool.guard.aclose()
+    if pool is not None:
+        pool.users.discard(user)
+        if not pool.users:
+            _forget(loop, pool)
+            await pool.retire()
 
 
-async def _close_with_loop(
-    loop: asyncio.AbstractEventLoop, pool: Pool[httpx.AsyncClient]
-) -> AsyncGenerator[None, None]:
+def _forget(loop: asyncio.AbstractEventLoop, pool: AsyncPool) -> None:
+    if _async_pools.get(loop) is pool:
+        del _async_pools[loop]
+
+
+@lru_cache(maxsize=256)
+def _target(url: str) -> tuple[httpx.URL, bytes]:
+    """A URL as an object, and its `Host` header."""
+    import httpx
+
     try:
-        yield
-    finally:
-        if _async_pools.get(loop) is pool:
-            del _async_pools[loop]
-        for shard in pool.shards:
-            await shard.client.aclose()
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"base_url cannot be used: {error}.") from None
+    return parsed, parsed.netloc
+
+
+def http_request(
+    method: str, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+) -> httpx.Request:
+    """A request as an object of httpx, complete: a transport adds nothing to it.
+
+    Raises:
+        ConfigurationError: The URL is none.
+    """
+    import httpx
+
+    target, host = _target(url)
+    raw = [] if "host" in headers else [(b"host", host)]
+    if body:
+        raw.append((b"content-length", b"%d" % len(body)))
+    raw += [(name.encode(), value.encode()) for name, value in headers.items()]
+    extensions = {"timeout": timeouts.as_dict()}
+    return httpx.Request(method, target, headers=raw, stream=httpx.ByteStream(body), extensions=extensions)
+
+
+def hang_up(socket: Any) -> None:
+    """Make a thread that reads from a socket stop."""
+    with contextlib.suppress(OSError):  # the other side was faster
+        socket.shutdown(SHUT_RDWR)
 
 
 @atexit.register
 def _close_at_exit() -> None:
-    if _sync_pool is not None:
-        for shard in _sync_pool.shards:
-            shard.client.close()
+    for pool in [_sync_pool, *retired]:
+        if isinstance(pool, SyncPool):
+            pool.close(list(pool.lanes))
 
 
 def _forget_after_fork() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,14 @@ class Delay:
     seconds: float
 
 
-Action: TypeAlias = bytes | Close | Wait | Delay
+@dataclass(frozen=True)
+class Endless:
+    """Send the same bytes again and again, until the client goes away."""
+
+    data: bytes
+
+
+Action: TypeAlias = bytes | Close | Wait | Delay | Endless
 Answer: TypeAlias = "Sequence[Action]"
 
 
@@ -154,16 +161,27 @@ class ScriptedServer:
 
     def wait_until_closed(self, seconds: float = 10.0) -> bool:
         """Wait until no connection is open; whether that came about."""
+        return self.wait_until(lambda: self.open_now == 0, seconds)
+
+    def wait_for_requests(self, count: int, seconds: float = 10.0) -> bool:
+        """Wait until so many requests were received; whether that came about."""
+        return self.wait_until(lambda: len(self.requests) >= count, seconds)
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Wait until a condition on what this server has seen holds; whether that came about."""
         done = threading.Event()
 
         async def watch() -> None:
-            while self.open_now:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
             done.set()
 
-        asyncio.run_coroutine_threadsafe(watch(), self._loop)
-        return done.wait(seconds)
+        watching = asyncio.run_coroutine_threadsafe(watch(), self._loop)
+        try:
+            return done.wait(seconds)
+        finally:
+            watching.cancel()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -176,6 +194,7 @@ class ScriptedServer:
             tasks.add(task)
             self.opened += 1
             self.open_now += 1
+            self._changed.set()
             try:
                 await self._connection(reader, writer)
             except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -206,11 +225,16 @@ class ScriptedServer:
                 answer = whole(self.models)
             else:
                 self.requests.append(Recorded(method, path, headers, body))
+                self._changed.set()
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             for action in answer:
                 if isinstance(action, bytes):
                     writer.write(action)
                     await writer.drain()
+                elif isinstance(action, Endless):
+                    while not writer.transport.is_closing():
+                        writer.write(action.data)
+                        await writer.drain()
                 elif isinstance(action, Delay):
                     await asyncio.sleep(action.seconds)
                 elif isinstance(action, Wait):
