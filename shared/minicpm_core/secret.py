@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
-from urllib.parse import quote
 
 MASK = "**********"
 _SHORTEST = 4
@@ -60,16 +59,17 @@ def _lost() -> None:
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with every secret in it replaced by a mask, also where it is escaped for JSON or a URL.
+    """The text with every secret in it replaced by a mask, also where it is escaped for JSON or a URL, even twice.
 
     Secrets shorter than four characters are flags such as `1` or `x`, whose masking would only garble the text.
     """
-    spellings = {spelling for secret in secrets if len(secret) >= _SHORTEST for spelling in _spellings(secret)}
-    for spelling in sorted(spellings, key=len, reverse=True):  # the longest first: one may be a part of another
-        text = text.replace(spelling, MASK)
+    for secret in sorted(secrets, key=len, reverse=True):  # the longest first: one may be a part of another
+        if len(secret) >= _SHORTEST:
+            text = re.sub("".join(map(_spellings, secret)), MASK, text)
     return text
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    escaped = json.dumps(secret)[1:-1]
-    return secret, escaped, escaped.replace("/", "\\/"), quote(secret), quote(secret, safe="")
+def _spellings(character: str) -> str:
+    """A pattern for a character as it is, after backslashes, and by its code in a URL or in JSON."""
+    escape, code = r"\\{0,8}", f"{ord(character):02x}"
+    return rf"(?:{escape}{re.escape(character)}|(?i:%{code}|{escape}u00{code}))"

@@ -208,7 +208,8 @@ def clean(text: str, secrets: tuple[str, ...]) -> str:
     """A text fit for an error: without keys, payloads and control characters, on one line, and short."""
     shown = redact(text[:_LOOKED_AT], secrets)
     if len(text) > _LOOKED_AT:
-        shown = shown[: -3 * max(map(len, secrets), default=0) or None]  # the cut may have left the head of a key
+        longest = max(map(len, secrets), default=0)
+        shown = shown[: -12 * longest or None]  # the cut may have left the head of a key, each character escaped
     shown = _BASE64_RUN.sub(lambda run: f"[{len(run.group())} characters]", shown)
     shown = " ".join("".join(c if c.isprintable() else " " for c in shown[: EXCERPT * 8]).split())
     return shown if len(shown) <= EXCERPT else f"{shown[:EXCERPT]}…"

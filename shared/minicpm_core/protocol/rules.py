@@ -124,7 +124,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 _NUMBERS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("n_ctx", _p(r"maximum (?:context|model) length (?:is|of) (\d{1,12})")),
+    ("n_ctx", _p(r"maximum (?:context|model) length (?:is|of) (\d{1,12})\b")),
     ("n_ctx", _p(r"context size \((\d{1,12}) tokens\)")),
     ("n_ctx", _p(r"context length \((\d{1,12}) tokens\)")),
     ("n_prompt", _p(r"(?:contains at least|resulted in|prompt contains|request has) (\d{1,12}) (?:input )?tokens")),
