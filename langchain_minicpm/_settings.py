@@ -13,6 +13,7 @@ from minicpm_core.aio import AsyncMiniCPMClient
 from minicpm_core.client import MiniCPMClient
 from minicpm_core.config import ClientConfig, Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.protocol.options import combined
 from minicpm_core.protocol.request import ServerTraits
 from minicpm_core.secret import MASK
 
@@ -113,16 +114,11 @@ def request_options(values: Mapping[str, Any], stop: list[str] | None, given: Ma
         stop: LangChain's argument of that name.
         given: The other arguments of the call, which win over the fields. `extra_body` is added to the field's.
     """
-    options = {name: value for name in OPTIONS if (value := values.get(name)) is not None}
-    for name, value in given.items():
-        if name not in _NOT_SENT:
-            options[ALIASES.get(name, name)] = value
-    body, call_body = values.get("extra_body"), given.get("extra_body")
-    if body and isinstance(call_body, Mapping):
-        options["extra_body"] = {**body, **call_body}
+    own = {name: value for name in OPTIONS if (value := values.get(name)) is not None}
+    call = {ALIASES.get(name, name): value for name, value in given.items() if name not in _NOT_SENT}
     if stop is not None:
-        options["stop"] = stop
-    return cast("ChatOptions", options)
+        call["stop"] = stop
+    return cast("ChatOptions", combined(own, call))
 
 
 def masked(given: Mapping[str, Any]) -> dict[str, Any]:

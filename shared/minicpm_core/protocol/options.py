@@ -57,22 +57,29 @@ _MAPPINGS = ("logit_bias", "response_format", "extra_body")
 OPTION_NAMES = frozenset(ChatOptions.__annotations__)
 
 
+def combined(own: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's options over those of the object that is called; the fields of its `extra_body` are added.
+
+    Args:
+        own: The object's.
+        call: The call's. A `None` wins too.
+    """
+    options = {**own, **call}
+    body, added = own.get("extra_body"), call.get("extra_body")
+    if isinstance(body, Mapping) and isinstance(added, Mapping):
+        options["extra_body"] = {**body, **added}
+    return options
+
+
 def merged_options(config: ClientConfig, options: ChatOptions | None) -> dict[str, Any]:
     """The options of a call over those of its client, checked; what is `None` is left out.
-
-    A call's `None` wins over the client's value too. Fields of `extra_body` are added to the client's.
 
     Raises:
         InvalidInputError: An option is unknown, or its value cannot be.
     """
-    given: dict[str, Any] = {**config.options, **(options or {})}
-    merged = {name: value for name, value in given.items() if value is not None}
+    merged = {name: value for name, value in combined(config.options, options or {}).items() if value is not None}
     for name, value in merged.items():
         _check(name, value)
-    own = config.options.get("extra_body")
-    if own is not None and "extra_body" in merged:
-        _check_mapping("extra_body", own)
-        merged["extra_body"] = {**own, **merged["extra_body"]}
     if "extra_headers" in merged:
         merged["extra_headers"] = checked_headers(merged["extra_headers"])
     if "timeout" in merged:
