@@ -447,3 +447,15 @@ async def test_cancelling_a_stream_ends_its_request_and_is_not_swallowed(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(server.wait_until_closed)
+
+
+def test_a_server_that_repeats_itself_is_counted_once(model: ChatMiniCPM, server: ScriptedServer) -> None:
+    """Some repeat the finish reason, and report usage so far with each piece."""
+    pieces = [chunk("Hel"), chunk("lo"), chunk(finish="stop"), chunk(finish="stop")]
+    for count, piece in enumerate(pieces, 1):
+        piece["usage"] = {"prompt_tokens": 9, "completion_tokens": count, "total_tokens": 9 + count}
+    server.answers[:] = [streamed(*pieces)]
+    full = merged(list(model.stream("Hello")))
+    assert full.response_metadata["finish_reason"] == "stop"
+    assert full.response_metadata["model_name"] == "MiniCPM-V-4.6-1B"
+    assert full.usage_metadata == USAGE
