@@ -64,6 +64,12 @@ def test_each_package_tells_type_checkers_that_it_is_typed(package: str, install
     assert f"{package}/py.typed" in installed
 
 
+def test_the_photographs_of_the_demo_travel_with_their_licences(installed: set[str]) -> None:
+    shipped = {path.name for path in (ROOT / "examples" / "photos").iterdir()}
+    assert shipped >= {"LICENSES.md", "cat.jpg"}
+    assert {f"minicpm_core/cli/photos/{name}" for name in shipped} <= installed
+
+
 def test_the_licence_travels_with_the_wheel(installed: set[str]) -> None:
     assert any(path.endswith(".dist-info/licenses/LICENSE") for path in installed)
 
