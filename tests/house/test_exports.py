@@ -9,6 +9,42 @@ import pytest
 from tests.house.support import PACKAGES
 
 
+PUBLIC: dict[str, tuple[str, ...]] = {
+    "langchain_minicpm": (
+        "ChatMiniCPM", "__version__", "image_block",
+    ),
+    "llama_index_minicpm": (
+        "MiniCPM", "__version__",
+    ),
+    "minicpm_core": (
+        "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",
+        "APIStatusError", "APITimeoutError", "AsyncCompletionStream", "AsyncMiniCPMClient",
+        "AuthenticationError", "Backend", "BackendName", "ChatOptions", "Choice", "ClientConfig",
+        "Completion", "CompletionStream", "ConfigurationError", "ContextOverflowError", "Delta",
+        "ImagePart", "ImageSource", "InvalidInputError", "InvalidMediaError", "InvalidRequestError",
+        "MalformedReplyError", "Message", "MiniCPMClient", "MiniCPMError", "MiniCPMWarning", "ModelCard",
+        "ModelInfo", "ModelNotFoundError", "NotFoundError", "PermissionDeniedError", "QuotaExceededError",
+        "RateLimitError", "Secret", "ServerError", "ServerTraits", "StreamInterruptedError", "TextPart",
+        "Timeouts", "ToolCall", "ToolCallDelta", "UnprocessableMediaError", "UnsupportedContentError",
+        "UnsupportedFeatureError", "Usage", "__version__", "card_for",
+    ),
+    "minicpm_core.emulator": (
+        "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",
+    ),
+    "minicpm_core.media": (
+        "DEFAULT_LIMITS", "MediaLimits", "count_image_tokens", "image_from_base64", "image_from_bytes",
+        "image_from_file", "image_from_path", "image_from_pil", "image_from_url", "image_grid",
+        "load_image", "needs_io", "resolve_messages", "visual_tokens",
+    ),
+}  # fmt: skip
+"""What users may import. A name that comes or goes here is a change for the changelog."""
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_the_public_names_are_these(package: str) -> None:
+    assert tuple(importlib.import_module(package).__all__) == PUBLIC[package]
+
+
 def _order(name: str) -> tuple[bool, bool, str]:
     """Constants, then classes, then the rest, as ruff sorts them."""
     return not name.isupper(), not name[0].isupper(), name
