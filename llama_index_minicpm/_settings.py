@@ -120,12 +120,10 @@ class MiniCPMSettings(FunctionCallingLLM):
 
     def _config(self) -> ClientConfig:
         settings = self.__dict__
-        return ClientConfig.create(**{name: settings[name] for name in _CONNECTION})
-
-    def _options(self, call: Mapping[str, Any]) -> ChatOptions:
-        """What a call asks for: its own settings over the object's. The core checks them and leaves `None` out."""
-        settings = self.__dict__
-        return cast("ChatOptions", {name: settings[name] for name in _OPTIONS} | dict(call))
+        return ClientConfig.create(
+            **{name: settings[name] for name in _CONNECTION},
+            options=cast("ChatOptions", {name: settings[name] for name in _OPTIONS}),
+        )
 
     def _sync(self) -> MiniCPMClient:
         if self._client is None:
@@ -208,4 +206,4 @@ class MiniCPMSettings(FunctionCallingLLM):
         await self.aclose()
 
 
-_CHANGES_CLIENTS = frozenset({*_CONNECTION, "http_client", "async_http_client"})
+_CHANGES_CLIENTS = frozenset({*_OPTIONS, *_CONNECTION, "http_client", "async_http_client"})

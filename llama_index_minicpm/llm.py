@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from typing_extensions import override
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType, ToolSelection
     from llama_index.core.tools import BaseTool
 
+    from minicpm_core import ChatOptions
     from minicpm_core.config import TimeoutSetting
     from minicpm_core.types import Message
 
@@ -153,7 +154,7 @@ class MiniCPM(MiniCPMSettings):
             messages: With text and `ImageBlock`s. They are not changed.
             **kwargs: Settings for this call (`minicpm_core.ChatOptions`).
         """
-        completion = self._sync().complete(to_core(messages), self._options(kwargs))
+        completion = self._sync().complete(to_core(messages), _options(kwargs))
         return chat_response(completion)
 
     @releasing
@@ -165,14 +166,14 @@ class MiniCPM(MiniCPMSettings):
         Thoughts come in `additional_kwargs["thinking_delta"]`; the last response has the whole message, and the usage
         in `raw`. Closing or dropping the generator closes the connection.
         """
-        stream = self._sync().stream(to_core(messages), self._options(kwargs))
+        stream = self._sync().stream(to_core(messages), _options(kwargs))
         return responses(held(stream), ChatReader())
 
     @llm_chat_callback()
     @override
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat`, asynchronously."""
-        completion = await self._async().complete(to_core(messages), self._options(kwargs))
+        completion = await self._async().complete(to_core(messages), _options(kwargs))
         return chat_response(completion)
 
     @areleasing
@@ -180,7 +181,7 @@ class MiniCPM(MiniCPMSettings):
     @override
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """`stream_chat`, asynchronously."""
-        stream = await self._async().stream(to_core(messages), self._options(kwargs))
+        stream = await self._async().stream(to_core(messages), _options(kwargs))
         return aresponses(held(stream), ChatReader())
 
     # -- Complete ------------------------------------------------------------------------------------------------------
@@ -199,9 +200,7 @@ class MiniCPM(MiniCPMSettings):
                 with an `image_resource`.
             **kwargs: Settings for this call (`minicpm_core.ChatOptions`).
         """
-        completion = self._sync().complete(
-            self._turn(prompt, image_documents, formatted=formatted), self._options(kwargs)
-        )
+        completion = self._sync().complete(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
         return completion_response(completion)
 
     @releasing
@@ -211,7 +210,7 @@ class MiniCPM(MiniCPMSettings):
         self, prompt: str, formatted: bool = False, *, image_documents: Sequence[Any] | None = None, **kwargs: Any
     ) -> CompletionResponseGen:
         """Answer a prompt, piece by piece, as `stream_chat` does."""
-        stream = self._sync().stream(self._turn(prompt, image_documents, formatted=formatted), self._options(kwargs))
+        stream = self._sync().stream(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
         return responses(held(stream), CompletionReader())
 
     @llm_completion_callback()
@@ -221,7 +220,7 @@ class MiniCPM(MiniCPMSettings):
     ) -> CompletionResponse:
         """`complete`, asynchronously."""
         completion = await self._async().complete(
-            self._turn(prompt, image_documents, formatted=formatted), self._options(kwargs)
+            self._turn(prompt, image_documents, formatted=formatted), _options(kwargs)
         )
         return completion_response(completion)
 
@@ -232,9 +231,7 @@ class MiniCPM(MiniCPMSettings):
         self, prompt: str, formatted: bool = False, *, image_documents: Sequence[Any] | None = None, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """`stream_complete`, asynchronously."""
-        stream = await self._async().stream(
-            self._turn(prompt, image_documents, formatted=formatted), self._options(kwargs)
-        )
+        stream = await self._async().stream(self._turn(prompt, image_documents, formatted=formatted), _options(kwargs))
         return aresponses(held(stream), CompletionReader())
 
     def _turn(self, prompt: str, images: Sequence[Any] | None, *, formatted: bool) -> list[Message]:
@@ -296,3 +293,8 @@ class MiniCPM(MiniCPMSettings):
         if error_on_no_tool_call and not selections:
             raise ValueError("The model called no tool. Its answer is in response.message.")
         return selections
+
+
+def _options(kwargs: dict[str, Any]) -> ChatOptions:
+    """The settings of one call. The core checks them and refuses those that it does not know."""
+    return cast("ChatOptions", kwargs)

@@ -72,10 +72,11 @@ async def test_settings_of_a_call_win_over_those_of_the_object(
     method: str, llm: MiniCPM, server: ScriptedServer
 ) -> None:
     answer_in_kind(server, method)
-    llm.temperature, llm.max_tokens = 0.9, 100
+    llm.temperature, llm.max_tokens, llm.extra_body = 0.9, 100, {"min_p": 0.1}
     await ask(llm, method, model="other", temperature=0, thinking=True, extra_body={"top_k": 3}, timeout=5)
     body = sent(server)
-    assert (body["model"], body["temperature"], body["max_tokens"], body["top_k"]) == ("other", 0, 100, 3)
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("other", 0, 100)
+    assert (body["top_k"], body["min_p"]) == (3, 0.1)
     assert body["chat_template_kwargs"] == {"enable_thinking": True}
 
 
