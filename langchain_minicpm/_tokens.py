@@ -15,14 +15,14 @@ from langchain_minicpm._messages import to_core
 from langchain_minicpm._tools import openai_tools
 from minicpm_core.backends import BACKENDS
 from minicpm_core.media import count_image_tokens, load_image
-from minicpm_core.types import ImagePart, TextPart
+from minicpm_core.types import ImageSource, TextPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from minicpm_core.types import ImageSource, Message
+    from minicpm_core.types import Message
 
 _PER_ASCII: Final = 1 / 3
 _PER_OTHER: Final = 1 / 1.5
@@ -65,7 +65,7 @@ def count_messages(
     for message in to_core(messages):
         count += _PER_TURN + count_text(_texts(message))
         for part in message.parts:
-            if not isinstance(part, TextPart):
+            if isinstance(part, ImageSource):  # a LangChain message holds no other kind of picture
                 count += count_image_tokens(_size(part), model, index=pictures)
                 pictures += 1
     if tools:
@@ -79,9 +79,7 @@ def _texts(message: Message) -> str:
     return "\n".join(text for text in (message.name or "", *parts, *calls) if text)
 
 
-def _size(part: ImagePart | ImageSource) -> tuple[int, int]:
-    if isinstance(part, ImagePart):
-        return part.width, part.height
+def _size(part: ImageSource) -> tuple[int, int]:
     if part.kind == "url":
         return _UNREAD
     read = load_image(part, accept=_ANY_TYPE)

@@ -459,3 +459,29 @@ def test_a_server_that_repeats_itself_is_counted_once(model: ChatMiniCPM, server
     assert full.response_metadata["finish_reason"] == "stop"
     assert full.response_metadata["model_name"] == "MiniCPM-V-4.6-1B"
     assert full.usage_metadata == USAGE
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+def test_a_refusal_streams(model: ChatMiniCPM, server: ScriptedServer, version: str | None) -> None:
+    model.output_version = version
+    server.answers[:] = [streamed(chunk(refusal="I "), chunk(refusal="won't."), chunk(finish="stop"))]
+    full = merged(list(model.stream("Hello")))
+    (block,) = full.content_blocks
+    assert (block["type"], block.get("refusal")) == ("refusal", "I won't.")
+
+
+def test_thoughts_between_texts_are_blocks_of_their_own(model: ChatMiniCPM, server: ScriptedServer) -> None:
+    model.thinking = True
+    pieces = [chunk(reasoning="Hm."), chunk("Hel"), chunk(reasoning="Ah."), chunk("lo"), chunk(finish="stop")]
+    server.answers[:] = [streamed(*pieces)]
+    stream = model.stream_events("Hello", version="v3")
+    assert_valid_event_stream(list(stream))
+    assert [(block["type"], block.get("text") or block.get("reasoning")) for block in stream.output.content_blocks] == [
+        ("reasoning", "Hm."),
+        ("text", "Hello"),
+        ("reasoning", "Ah."),
+    ]
+
+
+def test_what_says_nothing_makes_no_chunk() -> None:
+    assert chunk_writer(v1=False, model="m")(Delta(logprobs={"content": []})) is None
