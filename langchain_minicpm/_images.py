@@ -17,7 +17,6 @@ from minicpm_core.media import (
 )
 
 if TYPE_CHECKING:
-    from langchain_core.messages.content import ImageContentBlock
     from PIL.Image import Image
 
     from minicpm_core.types import ImageSource
@@ -28,7 +27,7 @@ _ANY_TYPE: Final = frozenset[str]().union(*(backend.image_types for backend in B
 
 def image_block(
     image: os.PathLike[str] | bytes | BinaryIO | Image | str, *, detail: str | None = None
-) -> ImageContentBlock:
+) -> dict[str, Any]:
     """A standard image block for a message, of plain JSON types, so that it can be traced, stored and sent anywhere.
 
     The picture is read now, checked, and turned upright by its EXIF orientation.
@@ -52,7 +51,7 @@ def image_block(
     """
     with langchain_errors():
         part = load_image(_source(image), accept=_ANY_TYPE)
-    block: ImageContentBlock = {"type": "image", "base64": part.base64.decode("ascii"), "mime_type": part.media_type}
+    block: dict[str, Any] = {"type": "image", "base64": part.base64.decode("ascii"), "mime_type": part.media_type}
     if detail is not None:
         block["extras"] = {"detail": detail}
     return block

@@ -8,7 +8,6 @@ import pytest
 
 from tests.house.support import PACKAGES
 
-
 PUBLIC: dict[str, tuple[str, ...]] = {
     "langchain_minicpm": (
         "ChatMiniCPM", "__version__", "image_block",

@@ -1,0 +1,1 @@
+"""What users write, for the type checkers to read."""
