@@ -55,7 +55,7 @@ def test_the_type_is_what_the_bytes_say(tmp_path: Path) -> None:
 
 
 def test_a_detail_reaches_the_server(model: ChatMiniCPM, server: ScriptedServer) -> None:
-    question = HumanMessage(content_blocks=[{"type": "text", "text": "What?"}, image_block(DATA, detail="low")])
+    question = HumanMessage([{"type": "text", "text": "What?"}, image_block(DATA, detail="low")])
     model.invoke([question])
     (message,) = server.requests[-1].json["messages"]
     assert message["content"] == [
