@@ -16,6 +16,7 @@ from langchain_minicpm._blocks import PROVIDER
 from langchain_minicpm._guard import langchain_errors
 from langchain_minicpm._profile import profile_for
 from langchain_minicpm._settings import (
+    CONNECTION,
     OPTIONS,
     UNSHARED,
     Shells,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 _PROFILED = frozenset({"model", "backend", "base_url"})
+"""Fields on which the profile, and what was learned of the server, depend."""
 _SERVICES = ("http_client", "async_http_client", "rate_limiter", "cache")
 """Fields whose value is used, not owned: a deep copy uses the same."""
 
@@ -144,7 +146,7 @@ class MiniCPMSettings(BaseChatModel):
         state = super().__getstate__()
         kept = {name: None if name in UNSHARED else value for name, value in state["__dict__"].items()}
         fields_set = state["__pydantic_fields_set__"] - set(UNSHARED)
-        private = {"_shells": None, "_serialized_from": None}
+        private = {**(state["__pydantic_private__"] or {}), "_shells": None, "_serialized_from": None}
         return {**state, "__dict__": kept, "__pydantic_fields_set__": fields_set, "__pydantic_private__": private}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -279,5 +281,5 @@ def _snapshot(value: Any) -> Any:
 
 def _same_server(made_of: tuple[Any, ...], values: Mapping[str, Any]) -> bool:
     """Whether what was learned of the server still holds."""
-    now = fingerprint(values)
-    return made_of[2:4] == now[2:4] and made_of[0] == now[0]
+    then = dict(zip(CONNECTION, made_of, strict=False))
+    return all(then[name] == values[name] for name in _PROFILED)
