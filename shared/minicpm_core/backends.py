@@ -153,7 +153,7 @@ def backend_for_models_reply(headers: Mapping[str, str], rows: Sequence[Mapping[
             return backend
         if not backend.headers:
             continue
-        marked = all(headers.get(name, "\0").lower().startswith(mark) for name, mark in backend.headers)
+        marked = all(name in headers and headers[name].lower().startswith(mark) for name, mark in backend.headers)
         if marked and (backend.row_keys is None or _all_have(rows, backend.row_keys)):
             return backend
     return None
