@@ -146,7 +146,7 @@ class MiniCPMSettings(BaseChatModel):
         state = super().__getstate__()
         kept = {name: None if name in UNSHARED else value for name, value in state["__dict__"].items()}
         fields_set = state["__pydantic_fields_set__"] - set(UNSHARED)
-        private = {**(state["__pydantic_private__"] or {}), "_shells": None, "_serialized_from": None}
+        private: dict[str, Any] = {**(state["__pydantic_private__"] or {}), "_shells": None, "_serialized_from": None}
         return {**state, "__dict__": kept, "__pydantic_fields_set__": fields_set, "__pydantic_private__": private}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -281,5 +281,5 @@ def _snapshot(value: Any) -> Any:
 
 def _same_server(made_of: tuple[Any, ...], values: Mapping[str, Any]) -> bool:
     """Whether what was learned of the server still holds."""
-    then = dict(zip(CONNECTION, made_of, strict=False))
+    then: dict[str, Any] = dict(zip(CONNECTION, made_of, strict=False))
     return all(then[name] == values[name] for name in _PROFILED)
