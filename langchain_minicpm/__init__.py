@@ -15,8 +15,15 @@ except ImportError as error:
 del _langchain_core
 
 # Below the check, since these need langchain-core at once.
-from langchain_minicpm._images import image_block  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
 from langchain_minicpm.chat_models import ChatMiniCPM  # noqa: E402
+from minicpm_core._lazy import lazily  # noqa: E402
 from minicpm_core._version import __version__  # noqa: E402
 
+if TYPE_CHECKING:
+    from langchain_minicpm._images import image_block
+
 __all__ = ["ChatMiniCPM", "__version__", "image_block"]
+
+__getattr__, __dir__ = lazily(__name__, {"image_block": "_images"})

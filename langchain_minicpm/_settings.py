@@ -9,18 +9,18 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from minicpm_core.aio import AsyncMiniCPMClient
-from minicpm_core.client import MiniCPMClient
 from minicpm_core.config import ClientConfig, Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
 from minicpm_core.protocol.options import combined
-from minicpm_core.protocol.request import ServerTraits
 from minicpm_core.secret import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from minicpm_core.aio import AsyncMiniCPMClient
+    from minicpm_core.client import MiniCPMClient
     from minicpm_core.config import ChatOptions
+    from minicpm_core.protocol.request import ServerTraits
 
 
 ALIASES: Final = {
@@ -167,6 +167,10 @@ def make_shells(values: Mapping[str, Any], traits: ServerTraits | None = None) -
         values: The fields of the model object.
         traits: What is known of the server already.
     """
+    from minicpm_core.aio import AsyncMiniCPMClient  # at the first call: they are half of the core's import
+    from minicpm_core.client import MiniCPMClient
+    from minicpm_core.protocol.request import ServerTraits
+
     config = config_of(values)
     shared = traits if traits is not None else ServerTraits()
     return Shells(

@@ -1,12 +1,16 @@
 """MiniCPM over Chat Completions: the transport core behind the LangChain and LlamaIndex integrations.
 
-Importing it opens nothing and imports no HTTP library; httpx is imported at the first call.
+Importing it opens nothing and imports no HTTP library: the clients are imported where they are first used, and httpx
+at the first call.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minicpm_core._lazy import lazily
 from minicpm_core._version import __version__
-from minicpm_core.aio import AsyncCompletionStream, AsyncMiniCPMClient
 from minicpm_core.backends import BACKENDS, Backend, BackendName
-from minicpm_core.client import CompletionStream, MiniCPMClient
 from minicpm_core.config import DEFAULT_BASE_URL, ChatOptions, ClientConfig, Timeouts
 from minicpm_core.errors import (
     APIConnectionError,
@@ -33,7 +37,6 @@ from minicpm_core.errors import (
     UnsupportedFeatureError,
 )
 from minicpm_core.models import CARDS, DEFAULT_MODEL, ModelCard, card_for
-from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
 from minicpm_core.secret import Secret
 from minicpm_core.types import (
     Choice,
@@ -48,6 +51,11 @@ from minicpm_core.types import (
     ToolCallDelta,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from minicpm_core.aio import AsyncCompletionStream, AsyncMiniCPMClient
+    from minicpm_core.client import CompletionStream, MiniCPMClient
+    from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
 
 __all__ = [
     "BACKENDS",
@@ -103,3 +111,14 @@ __all__ = [
     "__version__",
     "card_for",
 ]
+
+_HOMES = {
+    "AsyncCompletionStream": "aio",
+    "AsyncMiniCPMClient": "aio",
+    "CompletionStream": "client",
+    "MiniCPMClient": "client",
+    "MiniCPMWarning": "protocol.request",
+    "ServerTraits": "protocol.request",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

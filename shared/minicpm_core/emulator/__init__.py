@@ -12,8 +12,9 @@ Nothing heavy is imported until a server is made, since the pytest plugin of thi
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from minicpm_core._lazy import lazily
 
 if TYPE_CHECKING:
     from minicpm_core.emulator.dialects import DIALECTS, Dialect
@@ -35,13 +36,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name where it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -8,18 +8,25 @@ Pillow (extra `[media]`) is imported only when a picture has to be decoded: to t
 format that the server takes.  Everything else is done with the standard library.
 """
 
-from minicpm_core.media.images import load_image
-from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
-from minicpm_core.media.resolve import needs_io, resolve_messages
-from minicpm_core.media.sources import (
-    image_from_base64,
-    image_from_bytes,
-    image_from_file,
-    image_from_path,
-    image_from_pil,
-    image_from_url,
-)
-from minicpm_core.media.tokens import count_image_tokens, image_grid, visual_tokens
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minicpm_core._lazy import lazily
+
+if TYPE_CHECKING:
+    from minicpm_core.media.images import load_image
+    from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
+    from minicpm_core.media.resolve import needs_io, resolve_messages
+    from minicpm_core.media.sources import (
+        image_from_base64,
+        image_from_bytes,
+        image_from_file,
+        image_from_path,
+        image_from_pil,
+        image_from_url,
+    )
+    from minicpm_core.media.tokens import count_image_tokens, image_grid, visual_tokens
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -37,3 +44,22 @@ __all__ = [
     "resolve_messages",
     "visual_tokens",
 ]
+
+_HOMES = {
+    "DEFAULT_LIMITS": "limits",
+    "MediaLimits": "limits",
+    "count_image_tokens": "tokens",
+    "image_from_base64": "sources",
+    "image_from_bytes": "sources",
+    "image_from_file": "sources",
+    "image_from_path": "sources",
+    "image_from_pil": "sources",
+    "image_from_url": "sources",
+    "image_grid": "tokens",
+    "load_image": "images",
+    "needs_io": "resolve",
+    "resolve_messages": "resolve",
+    "visual_tokens": "tokens",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)
