@@ -1,0 +1,89 @@
+"""A picture reaches a real server, whichever way it is handed over: the model says its colour."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import inspect
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from PIL import Image
+
+from llama_index_minicpm import MiniCPM
+from tests.servers.frontends import FRONTENDS, MODES, ask
+from tests.servers.llama_index import image_of
+from tests.servers.support import Answer, Picture, Question, Server, Turn, picture, servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.servers.support import Source
+
+pytestmark = pytest.mark.server
+SERVERS = servers()
+
+RED, GREEN, BLUE = (220, 30, 30), (20, 170, 60), (30, 60, 220)
+WHITE, BLACK = (250, 250, 250), (5, 5, 5)
+
+
+def a_path(folder: Path) -> Path:
+    path = folder / "green.jpg"
+    path.write_bytes(picture(GREEN, kind="JPEG"))
+    return path
+
+
+def turned(_: Path) -> bytes:
+    """As phones store them: lying down, with a note on how to turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return picture(GREEN, (120, 80), "JPEG", exif=exif)
+
+
+SOURCES: Final[dict[str, tuple[str, Callable[[Path], Source]]]] = {
+    "bytes of a PNG": ("red", lambda _: picture(RED)),
+    "path of a JPEG": ("green", a_path),
+    "open file": ("blue", lambda _: BytesIO(picture(BLUE))),
+    "data URL": ("white", lambda _: f"data:image/png;base64,{base64.b64encode(picture(WHITE)).decode()}"),
+    "Pillow": ("black", lambda _: Image.new("RGB", (70, 50), BLACK)),
+    "Pillow with alpha": ("red", lambda _: Image.new("RGBA", (64, 64), (*RED, 255))),
+    "turned JPEG": ("green", turned),
+    "WebP": ("blue", lambda _: picture(BLUE, kind="WEBP", quality=95)),
+    "GIF": ("white", lambda _: picture(WHITE, kind="GIF")),
+    "TIFF": ("green", lambda _: picture(GREEN, kind="TIFF")),
+    "large JPEG": ("red", lambda _: picture(RED, (3000, 2000), "JPEG")),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_colour_is_seen(server: Server, frontend: str, mode: str, source: str, tmp_path: Path) -> None:
+    """What the server decodes is the picture that was handed over."""
+    colour, make = SOURCES[source]
+    question = Question((Turn("user", (Picture(make(tmp_path)), "Describe this image.")),))
+    answer = Answer("", f"A plain {colour} square.")
+    assert ask(FRONTENDS[frontend](server), mode, question) == answer
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+@pytest.mark.parametrize("method", ["complete", "stream_complete", "acomplete", "astream_complete"])
+def test_image_documents_are_seen(server: Server, method: str) -> None:
+    """LlamaIndex's `complete` takes pictures beside its prompt, in their order."""
+
+    async def last_text() -> str:
+        async with MiniCPM(**server.settings, temperature=0, max_tokens=400, thinking=False) as llm:
+            pictures = [image_of(picture(colour)) for colour in (BLUE, RED)]
+            result = getattr(llm, method)("Compare the images.", image_documents=pictures)
+            result = await result if inspect.isawaitable(result) else result
+            if "stream" in method:
+                responses = [each async for each in result] if method.startswith("a") else list(result)
+                assert "".join(response.delta for response in responses) == responses[-1].text
+                result = responses[-1]
+            text: str = result.text
+            return text
+
+    assert asyncio.run(last_text()) == "The first is blue and the second is red."
