@@ -14,7 +14,7 @@ from packaging.version import Version
 from tests.house.support import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection
 
 LOCKS = ("bench.lock", "dev.lock", "lowest.lock")
 _PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -36,7 +36,7 @@ _BENCHMARKED = frozenset({"langchain", "llama-index", "media"})
 """Extras of the benchmarks' environment: what most users install."""
 
 
-def _runtime(extras: Container[str] = ()) -> list[Requirement]:
+def _runtime(extras: Collection[str] = ()) -> list[Requirement]:
     """The requirements of the project and of some extras, or of all but the one that only collects the others."""
     optional = _PROJECT["project"]["optional-dependencies"]
     chosen = [optional[name] for name in optional if (name in extras if extras else name != "all")]
@@ -70,7 +70,7 @@ def test_no_index_or_host_is_named(lock: str) -> None:
     ("lock", "group", "extras"),
     [("bench.lock", "bench", _BENCHMARKED), ("dev.lock", "dev", ()), ("lowest.lock", "test", ())],
 )
-def test_the_locks_satisfy_the_project(lock: str, group: str, extras: Container[str]) -> None:
+def test_the_locks_satisfy_the_project(lock: str, group: str, extras: Collection[str]) -> None:
     """A change of pyproject.toml was followed by `make lock`."""
     pins = _pins(lock)
     for need in (*_runtime(extras), *_group(group)):
