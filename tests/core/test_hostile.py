@@ -92,7 +92,7 @@ def _body(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(value=_BODY, context=_CONTEXTS)
 @example(value={"choices": "text"}, context=_PLAIN)
 @example(value={"choices": [None, [], "x", 1]}, context=_PLAIN)
@@ -105,7 +105,7 @@ def test_any_json_as_a_whole_reply(value: Any, context: ReplyContext) -> None:
         _check(parse_completion(200, {}, _body(value), context))
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(
     values=st.lists(_BODY | st.sampled_from(["[DONE]"]), max_size=6),
     event=st.sampled_from([b"", b"event: error\n", b"event: message\n"]),
@@ -144,7 +144,7 @@ def test_any_json_in_a_stream(
             assert next(piece.id for piece in pieces if piece.index == number) == call.id
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(value=_BODY, status=st.sampled_from([200, 302, 400, 401, 404, 408, 422, 429, 500, 503, 599]))
 @example(value={"error": {"code": "9" * 5000, "message": "x"}}, status=500)
 @example(value={"error": {"code": "²", "message": "context size (" + "9" * 5000 + " tokens)"}}, status=400)
@@ -156,6 +156,7 @@ def test_any_json_as_an_error(value: Any, status: int) -> None:
     assert error.status_code in {status, *range(400, 600)}
 
 
+@settings(max_examples=50)
 @given(body=st.binary(max_size=200), status=st.sampled_from([200, 500]))
 def test_any_bytes(body: bytes, status: int) -> None:
     error = error_for_status(status, {}, body, ReplyContext())
@@ -195,6 +196,7 @@ def test_a_value_that_is_just_not_nested_too_deeply_to_be_read(depth: int) -> No
         assert error_for_status(400, {}, body.encode(), ReplyContext()).status_code == 400
 
 
+@settings(max_examples=50)
 @given(value=_VALUES)
 def test_any_list_of_models(value: Any) -> None:
     for body in (value, {"data": value}, {"data": [value]}):

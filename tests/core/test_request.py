@@ -252,6 +252,8 @@ def test_a_request_shows_neither_key_nor_payload() -> None:
     prepared = prepare(Message("user", "my secret question"), extra_headers={"x-token": "another-secret"})
     assert repr(prepared.request) == f"Request(POST /chat/completions, {len(prepared.request.body)} bytes)"
     assert set(prepared.context.secrets) == {"sk-made-up-key", "another-secret"}
+    for secret in ("sk-made-up-key", "another-secret", "my secret question"):
+        assert secret not in repr(prepared)
 
 
 def test_what_reading_the_reply_needs_is_told() -> None:

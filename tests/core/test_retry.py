@@ -42,6 +42,7 @@ def _status(status: int, *, retryable: bool, retry_after: float | None = None) -
         (APITimeoutError("x", phase="read"), False),
         (APIConnectionError("x"), True),
         (APIConnectionError("x", sent=True), False),
+        (APIConnectionError("x", retryable=False), False),
         (APIConnectionError("x", sent=True, stale=True), True),
         (StreamInterruptedError("x"), True),
     ],

@@ -128,6 +128,12 @@ def test_log_probabilities_of_text_that_is_held_back_are_handed_out() -> None:
     assert first_of(deltas).reasoning == "Hm."
 
 
+def test_log_probabilities_of_odd_shapes_take_nothing_away() -> None:
+    sent = [{"content": "x"}, {"content": [1]}, {"content": 5}, {"other": 1}]
+    deltas = decode(*(_with_logprobs("a", each) for each in sent), chunk(finish="stop"))
+    assert first_of(deltas).logprobs == {"content": 5, "other": 1}
+
+
 def test_a_refusal_is_put_together() -> None:
     assert first_of(decode(chunk(refusal="I "), chunk(refusal="won't."), chunk(finish="stop"))).refusal == "I won't."
 
@@ -152,6 +158,18 @@ def test_half_an_emoji_becomes_a_replacement_character() -> None:
     deltas = decode(chunk("a\udc00b"), chunk("c\ud83d"), chunk("d"), chunk("\ud83d"), chunk(finish="stop"))
     assert first_of(deltas).text == "a\ufffdbc\ufffdd\ufffd"
     assert "".join(delta.text for delta in deltas) == "a\ufffdbc\ufffdd\ufffd"
+
+
+def test_half_an_emoji_at_the_end_of_thoughts_becomes_one_too() -> None:
+    deltas = decode(chunk(reasoning="a\ud83d"), chunk("b"), chunk(finish="stop"), context=THINKING)
+    assert first_of(deltas).reasoning == "a\ufffd"
+    assert first_of(deltas).text == "b"
+
+
+def test_an_answer_of_blanks_alone_is_one() -> None:
+    deltas = decode(chunk(" "), chunk(" "), chunk(finish="length"))
+    assert first_of(deltas).text == "  "
+    assert "".join(delta.text for delta in deltas) == "  "
 
 
 # --- A stream is worth what the whole reply is -----------------------------------------------------------------------

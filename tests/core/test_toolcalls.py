@@ -178,6 +178,11 @@ def test_one_id_for_calls_of_two_tools() -> None:
     assert calls[1].id != "a"
 
 
+def test_a_name_repeated_before_the_arguments_are_complete_begins_nothing() -> None:
+    pieces = ['{"a": {"b": 1}', ', "c": {}', "}"]
+    assert _told(_assemble(*([_piece(piece, name="f")] for piece in pieces))) == [("f", "".join(pieces))]
+
+
 def test_ids_of_the_server_are_kept_and_missing_ones_are_made_up() -> None:
     calls = _assemble([_piece(_PARIS, call_id="call-1", name="weather"), _piece(_ROME, name="time")])
     assert calls[0].id == "call-1"

@@ -7,7 +7,7 @@ The rules for reasoning, usage and extras here are also the ones of a stream (`p
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.errors import MalformedReplyError
@@ -46,7 +46,7 @@ class ReplyContext:
     thinking: bool = False
     hold: bool = False
     inline: bool = False
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     max_bytes: int = 64 * 1024 * 1024
     key_help: str = ""
     model: str = ""

@@ -60,7 +60,7 @@ def _may_resend(error: APIError) -> bool:
     if isinstance(error, StreamInterruptedError):
         return True  # only asked before anything was handed on
     if isinstance(error, APIConnectionError):
-        return error.stale or not error.sent
+        return error.retryable and (error.stale or not error.sent)
     return error.retryable
 
 

@@ -19,11 +19,13 @@ class _Meaning:
         what: In words, for the message.
         phase: For a timeout, the step that took too long.
         sent: The request had reached the server, as far as one can know.
+        passes: It may go well the next time.
     """
 
     what: str
     phase: str | None = None
     sent: bool = True
+    passes: bool = True
 
 
 _MEANINGS: dict[str, _Meaning] = {
@@ -33,8 +35,8 @@ _MEANINGS: dict[str, _Meaning] = {
     "ReadTimeout": _Meaning("no answer in time", phase="read"),
     "ConnectError": _Meaning("no connection", sent=False),
     "ProxyError": _Meaning("the proxy refused the connection", sent=False),
-    "UnsupportedProtocol": _Meaning("the URL cannot be used", sent=False),
-    "LocalProtocolError": _Meaning("the request is not valid HTTP", sent=False),
+    "UnsupportedProtocol": _Meaning("the URL cannot be used", sent=False, passes=False),
+    "LocalProtocolError": _Meaning("the request is not valid HTTP", sent=False, passes=False),
     "RemoteProtocolError": _Meaning("the server broke off"),
     "ReadError": _Meaning("the connection broke"),
     "WriteError": _Meaning("the connection broke"),
@@ -74,4 +76,9 @@ def failure_for(
         waited = f" within {timeout_read:g} s" if meaning.phase == "read" and timeout_read else ""
         return APITimeoutError(f"{url}: {meaning.what}{waited}. {_NEXT[meaning.phase]}", phase=meaning.phase)
     hint = "" if meaning.sent else " Check base_url and that the server runs."
-    return APIConnectionError(f"{url}: {meaning.what}{shown}.{hint}", sent=meaning.sent, stale=meaning.sent and reused)
+    return APIConnectionError(
+        f"{url}: {meaning.what}{shown}.{hint}",
+        sent=meaning.sent,
+        stale=meaning.sent and reused,
+        retryable=meaning.passes,
+    )
