@@ -166,7 +166,7 @@ _READERS: Final[dict[str, Callable[[Mapping[Any, Any]], Part | None]]] = {
 
 
 def reasoning_of(message: AIMessage) -> str | None:
-    """The thoughts of an assistant turn, whichever integration wrote it."""
+    """The thoughts of an assistant turn, whichever integration wrote it; several blocks are joined by line breaks."""
     found = message.additional_kwargs.get("reasoning_content")
     if isinstance(found, str):
         return found or None
@@ -177,7 +177,7 @@ def reasoning_of(message: AIMessage) -> str | None:
         for block in message.content
         if isinstance(block, dict) and block.get("type") in {"reasoning", "thinking"}
     )
-    return "".join(thought for thought in thoughts if isinstance(thought, str)) or None
+    return "\n".join(thought for thought in thoughts if thought and isinstance(thought, str)) or None
 
 
 def content_blocks(message: AIMessage) -> list[types.ContentBlock]:

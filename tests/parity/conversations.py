@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 Way: TypeAlias = Literal["path", "bytes", "file", "base64", "data_url"]
+WAYS: Final[tuple[Way, ...]] = ("path", "bytes", "file", "base64", "data_url")
 
 
 def _file(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 24), **options: Any) -> bytes:
@@ -103,7 +104,7 @@ class Turn:
         name: The speaker's.
         calls: That an assistant made.
         answers: For a tool: the call's id.
-        reasoning: An assistant's thoughts.
+        reasoning: An assistant's thoughts, which some integrations hold in several blocks.
         form: Which of a framework's equal ways to write it.
     """
 
@@ -112,7 +113,7 @@ class Turn:
     name: str | None = None
     calls: tuple[Call, ...] = ()
     answers: str | None = None
-    reasoning: str | None = None
+    reasoning: tuple[str, ...] = ()
     form: int = 0
 
 
@@ -121,7 +122,7 @@ _TEXTS = st.text(max_size=12) | st.sampled_from(
 )
 _NAMES = st.none() | st.sampled_from(["ada", "Bob-2", "look_up"])
 _FORMS = st.integers(0, 2)
-_WAYS: SearchStrategy[Way] = st.sampled_from(["path", "bytes", "file", "base64", "data_url"])
+_WAYS: SearchStrategy[Way] = st.sampled_from(WAYS)
 _DETAILS = st.sampled_from([None, "low", "high"])
 pictures: Final = st.builds(Picture, st.sampled_from(sorted(set(FILES) - {NONSENSE})), _WAYS, _DETAILS)
 _JSON: SearchStrategy[Any] = st.recursive(
@@ -135,7 +136,6 @@ _CALLS = st.builds(
     st.sampled_from(["look_up", "paint"]),
     st.dictionaries(_TEXTS, _JSON, max_size=2),
 )
-_REASONING = st.none() | _TEXTS
 
 
 def _some(parts: SearchStrategy[Any], least: int = 0) -> SearchStrategy[tuple[Any, ...]]:
@@ -145,7 +145,7 @@ def _some(parts: SearchStrategy[Any], least: int = 0) -> SearchStrategy[tuple[An
 _MIXED = _some(_TEXTS | pictures)
 _SYSTEM = st.builds(Turn, st.sampled_from(["system", "developer"]), _some(_TEXTS), name=_NAMES, form=_FORMS)
 _USER = st.builds(Turn, st.just("user"), _MIXED.filter(any), name=_NAMES, form=_FORMS)
-_ANSWER = st.builds(Turn, st.just("assistant"), _some(_TEXTS), name=_NAMES, reasoning=_REASONING, form=_FORMS)
+_ANSWER = st.builds(Turn, st.just("assistant"), _some(_TEXTS), name=_NAMES, reasoning=_some(_TEXTS), form=_FORMS)
 
 
 @st.composite
@@ -171,7 +171,10 @@ def _orderly(draw: st.DrawFn) -> list[Turn]:
 conversations: Final = _orderly()
 """Conversations that can be sent, though not each as it is."""
 
-_WRONG_PARTS = _TEXTS | st.just("cut \ud83d") | st.builds(Picture, st.sampled_from(sorted(FILES)), _WAYS, _DETAILS)
+# LangChain's `image_block` reads a picture when the message is made, before anything else can be found wrong.
+_READ_WHEN_SENT: SearchStrategy[Way] = st.sampled_from(["base64", "data_url"])
+_WRONG_PICTURES = st.builds(Picture, st.sampled_from(sorted(FILES)), _READ_WHEN_SENT, _DETAILS)
+_WRONG_PARTS = _TEXTS | st.just("cut \ud83d") | _WRONG_PICTURES
 _WRONG_ARGUMENTS = st.sampled_from([{"a": math.nan}, {"a": [math.inf]}, {"a": object()}, {"a": "\ud83d"}])
 _WRONG = st.builds(
     Turn, st.sampled_from(["system", "developer", "user", "assistant"]), _some(_WRONG_PARTS), name=_NAMES, form=_FORMS

@@ -40,10 +40,10 @@ def _message(turn: Turn, content: Any) -> BaseMessage:
 
 def _answer(turn: Turn, content: Any) -> AIMessage:
     extra: dict[str, Any] = {}
-    if turn.reasoning is not None and turn.form == 1:
-        content = [{"type": "reasoning", "reasoning": turn.reasoning}, *content]
-    elif turn.reasoning is not None:
-        extra["reasoning_content"] = turn.reasoning
+    if turn.form == 1:
+        content = [*({"type": "reasoning", "reasoning": thought} for thought in turn.reasoning), *content]
+    elif turn.reasoning:
+        extra["reasoning_content"] = "\n".join(filter(None, turn.reasoning))
     calls: list[Any] = [{"id": call.id, "name": call.name, "args": call.arguments} for call in turn.calls]
     return AIMessage(content, name=turn.name, tool_calls=calls, additional_kwargs=extra)
 

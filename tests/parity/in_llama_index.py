@@ -27,7 +27,7 @@ def to_llama_index(turns: list[Turn], folder: Path) -> list[ChatMessage]:
 
 
 def _message(turn: Turn, folder: Path) -> ChatMessage:
-    blocks: list[Any] = [ThinkingBlock(content=turn.reasoning)] if turn.reasoning is not None else []
+    blocks: list[Any] = [ThinkingBlock(content=thought) for thought in turn.reasoning]
     blocks += (TextBlock(text=part) if isinstance(part, str) else _picture(part, folder) for part in turn.parts)
     extra: dict[str, Any] = {}
     if turn.name is not None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages.tool import invalid_tool_call
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 
 from langchain_minicpm import ChatMiniCPM
 from llama_index_minicpm import MiniCPM
 from minicpm_core import BACKENDS
-from tests.parity.conversations import Picture, Turn, conversations, pictures, wrong_conversations
+from tests.parity.conversations import NONSENSE, WAYS, Picture, Turn, conversations, pictures, wrong_conversations
 from tests.parity.in_langchain import to_langchain
 from tests.parity.in_llama_index import to_llama_index
 from tests.parity.wire import MODES
@@ -19,6 +22,7 @@ from tests.parity.wire import MODES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.parity.conversations import Way
     from tests.parity.wire import Outcome, Wire
 
 
@@ -49,6 +53,46 @@ def test_a_wrong_conversation(wire: Wire, folder: Path, turns: list[Turn], backe
     langchain, llama_index = outcomes(wire, folder, backend, mode, turns)
     assert langchain == llama_index
     assert bool(langchain.sent) is (langchain.refused is None)
+
+
+def test_broken_calls_are_each_frameworks_own(wire: Wire) -> None:
+    """LangChain keeps unreadable calls apart, and they are not sent; in LlamaIndex they are calls, and refused."""
+    made = wire.settings("vllm")
+    broken = '{"a": 1'
+    langchain = wire.ask(
+        lambda: ChatMiniCPM(**made).invoke(
+            [
+                HumanMessage("Hello?"),
+                AIMessage("Hm.", invalid_tool_calls=[invalid_tool_call(name="paint", args=broken, id="1", error=None)]),
+            ]
+        )
+    )
+    llama_index = wire.ask(
+        lambda: MiniCPM(**made).chat(
+            [
+                ChatMessage("Hello?"),
+                ChatMessage(
+                    role="assistant",
+                    blocks=[
+                        TextBlock(text="Hm."),
+                        ToolCallBlock(tool_call_id="1", tool_name="paint", tool_kwargs=broken),
+                    ],
+                ),
+            ]
+        )
+    )
+    assert langchain.sent[0].body["messages"][1] == {"role": "assistant", "content": "Hm."}
+    assert (llama_index.refused or "").startswith("InvalidInputError: The arguments of the call of 'paint' are not")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_picture_that_is_none(wire: Wire, folder: Path, mode: str, way: Way) -> None:
+    """However it is handed over, it is the same error, and nothing is sent."""
+    turns = [Turn("user", (Picture(NONSENSE, way), "What is this?"))]
+    langchain, llama_index = outcomes(wire, folder, "vllm", mode, turns)
+    assert langchain == llama_index
+    assert (langchain.sent, langchain.refused) == ((), "InvalidMediaError")
 
 
 @pytest.mark.parametrize("mode", MODES)

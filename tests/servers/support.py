@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KEY: Final = os.environ.get("MINICPM_TEST_KEY", "sk-test")
 MODEL: Final = os.environ.get("MINICPM_TEST_MODEL", "MiniCPM-V-4.6-Instruct")
-CONTEXT: Final = 2048
+CONTEXT: Final = int(os.environ.get("MINICPM_TEST_CONTEXT", "2048"))
 """Tokens that the servers are started with."""
 
 OPTIONS: Final[ChatOptions] = {"temperature": 0, "max_tokens": 400}

@@ -90,10 +90,19 @@ def damaged() -> bytes:
 @in_every_mode
 def test_a_picture_that_cannot_be_decoded(server: Server, frontend: str, mode: str) -> None:
     """What only the server's decoder can find is an error about the picture."""
-    only_on(server, "vllm", "llamacpp")
+    only_on(server, "llamacpp")
     question = Question((Turn("user", (Picture(damaged()), "Describe this image.")),))
     with pytest.raises(UnprocessableMediaError):
         ask(FRONTENDS[frontend](server), mode, question)
+
+
+@everywhere
+@in_every_mode
+def test_more_pictures_than_are_taken(server: Server, frontend: str, mode: str) -> None:
+    only_on(server, "vllm")
+    five = [Picture(picture((220, 30, 30)))] * 5
+    with pytest.raises(UnprocessableMediaError):
+        ask(FRONTENDS[frontend](server), mode, Question((Turn("user", (*five, "What colours?")),)))
 
 
 @everywhere
