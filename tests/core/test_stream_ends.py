@@ -219,6 +219,14 @@ def test_a_whole_reply_in_the_place_of_a_stream_is_read(front: bytes, size: int)
     assert decoder.finish() == []
 
 
+def test_a_whole_reply_that_says_nothing_but_a_refusal_has_no_delta_but_the_last() -> None:
+    decoder = StreamDecoder({}, PLAIN)
+    assert decoder.feed(b'{"choices": [{"message": {"refusal": "No."}, "finish_reason": "stop"}]}') == []
+    (only,) = decoder.finish()
+    assert only.final is not None
+    assert only.final.choices[0].refusal == "No."
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "says"),
     [
