@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -20,7 +21,12 @@ settings.load_profile("house")
 
 
 def pytest_configure() -> None:
-    """Forget the keys, addresses, tracing and proxies of the environment, for child processes too."""
+    """Forget the keys, addresses, tracing and proxies of the environment, for child processes too.
+
+    And heed Ctrl-C: a shell that starts a run in the background lets it ignore the signal, and children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         foreign = name.startswith(_PREFIXES) and not name.startswith(_KEPT_PREFIX)
         if foreign or name.upper() in _PROXIES:

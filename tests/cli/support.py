@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -86,6 +87,8 @@ class Terminal:
 
     def _read(self) -> bool:
         """Read some more, if there is more to come."""
+        if not select.select([self.screen], [], [], _PATIENCE)[0]:
+            raise AssertionError(f"Nothing more was shown within {_PATIENCE} s after: {self.raw}")
         try:
             piece = os.read(self.screen, 65536)
         except OSError:  # how Linux ends a terminal that nobody writes to any more
