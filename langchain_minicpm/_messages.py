@@ -104,7 +104,7 @@ def _calls_of(message: AIMessage, answered: set[str]) -> Iterator[ToolCall]:
 def _call(call_id: Any, name: Any, args: Any) -> ToolCall:
     try:
         arguments = json.dumps(args, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"The arguments of the call of {name!r} are not JSON: {error}.") from error
     return ToolCall(id=str(call_id or ""), name=str(name or ""), arguments=arguments)
 

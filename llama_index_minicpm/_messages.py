@@ -72,7 +72,10 @@ def user_turn(prompt: str, images: Sequence[Any] | None) -> list[Message]:
 
     Raises:
         UnsupportedContentError: One of them has no picture, or its address cannot be used.
+        InvalidInputError: The prompt is no text.
     """
+    if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInputError(f"A prompt must be a string, not {type(prompt).__name__}.")
     if not images:
         return [Message("user", prompt)]
     text = (TextPart(prompt),) if prompt else ()
@@ -220,6 +223,6 @@ def _call(call_id: str | None, name: str, arguments: Any) -> ToolCall:
     """A call; one without an id gets its tool's name as id, as the integrations do that know no ids."""
     try:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"The arguments of the call of {name!r} are not JSON: {error}.") from error
     return ToolCall(call_id or name, name, text if arguments else "{}")

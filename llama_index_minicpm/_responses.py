@@ -136,14 +136,20 @@ def token_counts(usage: Usage | None) -> dict[str, Any]:
 
 
 def logprob_lists(logprobs: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
-    """For each token the candidates that the server listed, or the token alone; `None` where it sent none."""
+    """For each token the candidates that the server listed, or the token alone; `None` where it sent none.
+
+    What is in no shape that LlamaIndex has a place for is `None` too: the answer is whole without it, and `raw` has it.
+    """
     tokens = logprobs.get("content") if logprobs else None
     if not isinstance(tokens, list):
         return None
-    return [
-        [_logprob(candidate) for candidate in token.get("top_logprobs") or [token]]
-        for token in cast("list[dict[str, Any]]", tokens)
-    ]
+    try:
+        return [
+            [_logprob(candidate) for candidate in token.get("top_logprobs") or [token]]
+            for token in cast("list[dict[str, Any]]", tokens)
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _logprob(token: Mapping[str, Any]) -> LogProb:

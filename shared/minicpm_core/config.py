@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -266,6 +265,8 @@ def normalise_base_url(url: str) -> str:
 
 
 _NO_STEP = object()
+_LONGEST_TIMEOUT = 1e9
+"""Seconds, about thirty years: much more is beyond what threads and sockets can wait for."""
 
 
 def as_timeouts(setting: TimeoutSetting) -> Timeouts:
@@ -289,7 +290,7 @@ def _timeout(seconds: Any) -> float | None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise ConfigurationError(f"timeout must be Timeouts or a positive number of seconds, not {seconds!r}.")
-    return None if math.isinf(seconds) else float(seconds)
+    return float(seconds) if seconds <= _LONGEST_TIMEOUT else None
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -252,6 +252,8 @@ def test_no_retries_and_no_wait_are_settings_too() -> None:
         (5, Timeouts(5.0, 5.0, 5.0, 5.0)),
         (120.5, Timeouts(10.0, 120.5, 120.5, 120.5)),
         (float("inf"), Timeouts(None, None, None, None)),
+        (1e12, Timeouts(None, None, None, None)),
+        (10**400, Timeouts(None, None, None, None)),
         (Timeouts(read=None), Timeouts(10.0, None, 60.0, 60.0)),
         (SimpleNamespace(connect=1, read=None, write=2.5, pool=float("inf")), Timeouts(1.0, None, 2.5, None)),
     ],

@@ -34,6 +34,14 @@ HELLO = HumanMessage("Hello")
 CALL: Any = {"name": "look", "args": {"where": "北京"}, "id": "call-1", "type": "tool_call"}
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """Objects in each other, deeper than JSON's writer goes."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
 def sent(model: ChatMiniCPM, server: ScriptedServer, messages: Sequence[BaseMessage]) -> Any:
     """The messages of the request that an invocation makes."""
     before = copy.deepcopy(messages)
@@ -232,6 +240,7 @@ def test_a_call_that_was_cut_off_is_left_out_unless_a_tool_answered_it(
         (ChatMessage(content="x", role="narrator"), "narrator"),
         (AIMessage("", tool_calls=[{**CALL, "args": {"x": {1, 2}}}]), "not JSON"),
         (AIMessage("", tool_calls=[{**CALL, "args": {"x": float("nan")}}]), "not JSON"),
+        (AIMessage("", tool_calls=[{**CALL, "args": nested(5_000)}]), "not JSON"),
         (HumanMessage(""), "empty"),
         (HumanMessage([]), "empty"),
     ],

@@ -140,11 +140,26 @@ def test_what_is_no_call_is_refused() -> None:
         to_core([message])
 
 
-@pytest.mark.parametrize("value", [float("nan"), object()])
+def nested(depth: int) -> dict[str, Any]:
+    """Objects in each other, deeper than JSON's writer goes."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), nested(100_000)], ids=["nan", "object", "deep"])
 def test_arguments_that_are_no_json_are_refused(value: Any) -> None:
     block = ToolCallBlock(tool_call_id="c1", tool_name="add", tool_kwargs={"a": value})
     with pytest.raises(InvalidInputError, match="arguments of the call of 'add' are not JSON"):
         to_core([ChatMessage(role=MessageRole.ASSISTANT, blocks=[block])])
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"Look"])
+@pytest.mark.parametrize("images", [None, [PICTURE_BASE64]])
+def test_a_prompt_that_is_no_text_is_refused(prompt: Any, images: Any) -> None:
+    with pytest.raises(InvalidInputError, match="A prompt must be a string"):
+        user_turn(prompt, images)
 
 
 def test_a_tools_result_says_which_call_it_answers_and_keeps_its_pictures() -> None:

@@ -159,7 +159,21 @@ def test_log_probabilities_are_lists_of_candidates(make: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"tokens": ["a"]}])
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        {},
+        {"content": None},
+        {"tokens": ["a"]},
+        {"content": [None]},
+        {"content": [{"logprob": -0.1}]},
+        {"content": [{"token": "a", "logprob": None}]},
+        {"content": [{"token": "a", "logprob": -0.1, "bytes": ["x"]}]},
+        {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": True}]},
+        {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": [None]}]},
+    ],
+)
 def test_log_probabilities_of_no_known_shape_are_left_in_raw(logprobs: dict[str, Any] | None) -> None:
     response = chat_response(whole(text="Hi!", logprobs=logprobs))
     assert response.logprobs is None
