@@ -29,7 +29,7 @@ _MISFITS: Final = ("]", "}", '"]', '"}', '\\"]', '\\"}')
 
 
 def chunk_writer(*, v1: bool, model: str) -> Callable[[Delta], ChatGenerationChunk | None]:
-    """A function from deltas to chunks; a delta that says nothing gives `None`.
+    """A function from deltas to chunks; a delta that says nothing of the first choice gives `None`.
 
     Args:
         v1: Whether the content is to be standard blocks (`output_version="v1"`) instead of a string.
@@ -39,12 +39,12 @@ def chunk_writer(*, v1: bool, model: str) -> Callable[[Delta], ChatGenerationChu
 
     def write(delta: Delta) -> ChatGenerationChunk | None:
         text = delta.text
-        if text and not (v1 or delta.reasoning or delta.tool_calls):
+        if text and not (v1 or delta.reasoning or delta.tool_calls or delta.index):
             return make(text, text, {}, {})
         if delta.final is not None:
             return last_chunk(delta.final, v1=v1, model=model)
-        if not (text or delta.reasoning or delta.tool_calls):
-            return None
+        if delta.index or not (text or delta.reasoning or delta.tool_calls):
+            return None  # a stream has one answer: a second choice was not asked for
         kwargs = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
         if delta.tool_calls:
             return _tool_chunk(delta, kwargs, v1=v1)

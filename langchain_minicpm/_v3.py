@@ -51,6 +51,8 @@ class EventWriter:
 
     def write(self, delta: Delta) -> list[MessagesData]:
         """The events of one delta, in order."""
+        if delta.index:
+            return []  # a stream has one answer: a second choice was not asked for
         text = delta.text
         if text and self._text_index >= 0 and not (delta.reasoning or delta.tool_calls):
             if self._reasoning_index >= 0:

@@ -45,7 +45,7 @@ class Inflater:
     def __init__(self, encoding: str, url: str) -> None:
         self._url = url
         if encoding not in _ENCODINGS:
-            raise MalformedReplyError(f"{url} answered compressed as {encoding[:40]!r}, which was not asked for.")
+            raise MalformedReplyError(f"{url} answered compressed as it was not asked to.")
         self._inflate = zlib.decompressobj(_ANY_HEADER)
         self._head = b""
         self._begun = False

@@ -65,12 +65,36 @@ def test_a_completion_gives_its_first_choice() -> None:
         ([], ""),
         ([{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo."}], "Hello."),
         (["Hel", {"type": "text", "text": None}, {"type": "image_url"}, None, {"text": "lo."}], "Hello."),
-        ({"text": "x"}, ""),
-        (5, ""),
     ],
 )
 def test_content_is_null_text_or_parts(content: Any, text: str) -> None:
     assert _choice({"content": content}).text == text
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"message": None},
+        {"message": "hello"},
+        {"text": "x"},
+        {"message": {"content": 5}},
+        {"message": {"content": {}}},
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_no_empty_answer(choice: Any) -> None:
+    with pytest.raises(MalformedReplyError, match="without a message that can be read"):
+        _parse({"choices": [choice]})
+
+
+def test_a_key_echoed_in_a_header_is_not_in_the_request_id() -> None:
+    context = ReplyContext(secrets=("sk-secret-key-1234",))
+    answer = {"choices": [{"message": {"content": "a"}}]}
+    completion = _parse(answer, context=context, headers={"x-request-id": "req-sk-secret-key-1234"})
+    assert completion.request_id == "req-**********"
+    with pytest.raises(APIStatusError) as raised:
+        _parse({"error": {"message": "x"}}, context=context, headers={"x-request-id": "sk-secret-key-1234"})
+    assert raised.value.request_id == "**********"
 
 
 @pytest.mark.parametrize("front", [b"", b"\xef\xbb\xbf", b" \r\n\t", b"\xef\xbb\xbf\n"])

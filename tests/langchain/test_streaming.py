@@ -485,3 +485,9 @@ def test_thoughts_between_texts_are_blocks_of_their_own(model: ChatMiniCPM, serv
 
 def test_what_says_nothing_makes_no_chunk() -> None:
     assert chunk_writer(v1=False, model="m")(Delta(logprobs={"content": []})) is None
+
+
+def test_a_second_choice_that_nobody_asked_for_does_not_mix_into_the_first() -> None:
+    write = chunk_writer(v1=False, model="m")
+    pieces = [write(Delta("one")), write(Delta("two", index=1)), write(Delta(reasoning="two", index=1))]
+    assert [piece and piece.text for piece in pieces] == ["one", None, None]

@@ -63,9 +63,10 @@ class ErrorBody:
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """The request id of lower-case response headers, where there is one."""
-    return next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+def request_id_of(headers: Mapping[str, str], secrets: tuple[str, ...]) -> str | None:
+    """The request id of lower-case response headers, where there is one, without what the server may have echoed."""
+    found = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+    return clean(found, secrets) if found else None
 
 
 def read_error_body(body: Any) -> ErrorBody | None:
@@ -147,7 +148,7 @@ def _make(status: int, headers: Mapping[str, str], body: ErrorBody, context: Rep
         "status_code": effective,
         "code": clean(body.code, context.secrets) if body.code else None,
         "body": shown,
-        "request_id": request_id_of(headers),
+        "request_id": request_id_of(headers, context.secrets),
         "retry_after": retry_after(headers),
         "retryable": _retryable(rule.error, effective),
     }

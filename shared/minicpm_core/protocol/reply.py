@@ -124,25 +124,34 @@ def parse_completion(status: int, headers: Mapping[str, str], body: bytes, conte
     """A completion from the bytes of a whole reply.
 
     Raises:
-        MalformedReplyError: The body is empty, HTML, no JSON, or has no choices.
+        MalformedReplyError: The body is empty, HTML, no JSON, or has no choices or no readable message.
         APIStatusError: The body is an error although the status is 200.
     """
     reply = parse_object(status, headers, body, context)
     error = error_in_body(status, headers, reply, context)
     if error is not None:
         raise error
-    choices = [_choice(row, number, context) for number, row in enumerate(objects_of(reply.get("choices")))]
-    if not choices:
+    rows = objects_of(reply.get("choices"))
+    if not rows:
         raise malformed(status, headers, body, context, "an answer without choices")
+    if not all(_has_message(row) for row in rows):
+        raise malformed(status, headers, body, context, "a choice without a message that can be read")
+    choices = [_choice(row, number, context) for number, row in enumerate(rows)]
     return Completion(
         choices=tuple(sorted(choices, key=lambda choice: choice.index)),
         usage=parse_usage(reply.get("usage")),
         model=text_of(reply.get("model")),
         id=text_of(reply.get("id")),
-        request_id=request_id_of(headers),
+        request_id=request_id_of(headers, context.secrets),
         created=number_of(reply.get("created")),
         extras=top_extras(reply),
     )
+
+
+def _has_message(raw: dict[str, Any]) -> bool:
+    """Whether a choice has a message whose content is of a kind that is known: otherwise its answer would be lost."""
+    message = raw.get("message")
+    return isinstance(message, dict) and isinstance(object_of(message).get("content"), str | list | None)
 
 
 def _choice(raw: dict[str, Any], number: int, context: ReplyContext) -> Choice:
@@ -248,5 +257,5 @@ def malformed(
         f"{context.title} answered {status} with {what}{': ' + shown if shown else ''}.",
         status_code=status,
         body=shown,
-        request_id=request_id_of(headers),
+        request_id=request_id_of(headers, context.secrets),
     )

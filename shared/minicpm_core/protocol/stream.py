@@ -84,7 +84,7 @@ class StreamDecoder:
             usage=parse_usage(self._usage),
             model=self._named.get("model"),
             id=self._named.get("id"),
-            request_id=request_id_of(self._headers),
+            request_id=request_id_of(self._headers, self._context.secrets),
             created=self._named.get("created"),
             extras=self._extras,
         )
@@ -144,7 +144,7 @@ class StreamDecoder:
         error = StreamInterruptedError(
             f"The stream from {self._context.title} was cut before the answer ended ({why}); "
             f"{characters} characters had been received, see `partial`.",
-            request_id=request_id_of(self._headers),
+            request_id=request_id_of(self._headers, self._context.secrets),
         )
         return self._with_partial(error)
 
