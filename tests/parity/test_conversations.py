@@ -36,7 +36,7 @@ def outcomes(wire: Wire, folder: Path, backend: str, mode: str, turns: list[Turn
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(turns=conversations)
 def test_a_conversation(wire: Wire, folder: Path, backend: str, turns: list[Turn]) -> None:
     """Both adapters send one request, and it is the same: URL, headers, timeouts and JSON."""

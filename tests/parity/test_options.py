@@ -95,7 +95,7 @@ def outcomes(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(of_model=_options(_OF_MODELS), of_call=_options(_OF_CALLS, stop=_STOP))
 def test_options(wire: Wire, backend: str, of_model: dict[str, Any], of_call: dict[str, Any]) -> None:
     """Both adapters send the same, refuse the same and warn of the same."""
