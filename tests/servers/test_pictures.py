@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from llama_index_minicpm import MiniCPM
+from minicpm_core.media import count_image_tokens
+from tests.servers.core import Core
 from tests.servers.frontends import FRONTENDS, MODES, ask
 from tests.servers.llama_index import image_of
 from tests.servers.support import Answer, Picture, Question, Server, Turn, picture, servers
@@ -67,6 +69,21 @@ def test_the_colour_is_seen(server: Server, frontend: str, mode: str, source: st
     question = Question((Turn("user", (Picture(make(tmp_path)), "Describe this image.")),))
     answer = Answer("", f"A plain {colour} square.")
     assert ask(FRONTENDS[frontend](server), mode, question) == answer
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+@pytest.mark.parametrize("size", [(64, 64), (640, 300), (1000, 1000), (3000, 2000)], ids=str)
+def test_tokens_of_a_picture(server: Server, size: tuple[int, int]) -> None:
+    """What a picture adds to the prompt is what `count_image_tokens` says, without asking."""
+    frontend = Core(server)
+    if not frontend.backends() & {"vllm", "transformers"}:
+        pytest.skip("This server cuts pictures into tiles in a way of its own.")
+    text = "Describe this image."
+    bare = frontend.invoke(Question((Turn("user", (text,)),))).tokens
+    seen = frontend.invoke(Question((Turn("user", (Picture(picture(RED, size)), text)),))).tokens
+    assert bare is not None
+    assert seen is not None
+    assert seen[0] - bare[0] == count_image_tokens(size, server.model)
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=str)
