@@ -11,7 +11,7 @@ from minicpm_core._base import ClientBase
 from minicpm_core._inbound import ACCEPTED, Body, Inflater, inflater_for, lower_headers
 from minicpm_core._pools import hang_up, http_request, sync_pool
 from minicpm_core.config import Timeouts
-from minicpm_core.errors import APIConnectionError, APIError
+from minicpm_core.errors import APIConnectionError, APIError, ConfigurationError, MiniCPMError
 from minicpm_core.protocol.flow import Failure, Opened, Outcome, Reply, Send, Sleep
 from minicpm_core.protocol.transport import failure_for
 
@@ -75,10 +75,13 @@ class ExchangeBase(Generic[C]):
         """The caller's error for a transport's, without what refers to the request, and so to the key.
 
         Raises:
+            ConfigurationError: The host name cannot be one.
             Exception: The same, if it is none of a transport.
         """
         if isinstance(error, APIError):
             return error
+        if isinstance(error, UnicodeError):  # what a resolver says of a label that is empty or too long
+            raise ConfigurationError(f"base_url cannot be used, its host name is no name: {self._url}.") from None
         reused = self._response is None and (self._lane is None or self._lane.used)
         found = failure_for(
             error,
@@ -117,6 +120,9 @@ class Exchange(ExchangeBase[ClientBase]):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        except APIError as error:
+            leave_answer_behind(error)
+            raise
 
     def read(self) -> bytes:
         """The next bytes of the open response; none at its end.
@@ -218,6 +224,12 @@ class Exchange(ExchangeBase[ClientBase]):
             return self.read()
         except APIError as error:
             return Failure(error)
+
+
+def leave_answer_behind(error: APIError) -> None:
+    """Part an error from a parser's below it, which holds the whole answer, in which a server may repeat the key."""
+    while isinstance(error.__context__, ValueError) and not isinstance(error.__context__, MiniCPMError):
+        error.__context__ = error.__context__.__context__
 
 
 def is_stale(failure: APIError) -> bool:

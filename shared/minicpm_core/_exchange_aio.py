@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from minicpm_core._base import ClientBase
-from minicpm_core._exchange import DRAIN_SECONDS, OK, ExchangeBase, is_stale
+from minicpm_core._exchange import DRAIN_SECONDS, OK, ExchangeBase, is_stale, leave_answer_behind
 from minicpm_core._inbound import Body, inflater_for, lower_headers
 from minicpm_core._lanes import close_soon, run_to_end
 from minicpm_core._pools import async_pool
@@ -46,6 +46,9 @@ class AsyncExchange(ExchangeBase[ClientBase]):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        except APIError as error:
+            leave_answer_behind(error)
+            raise
 
     async def read(self) -> bytes:
         """The next bytes of the open response; none at its end.
@@ -114,6 +117,7 @@ class AsyncExchange(ExchangeBase[ClientBase]):
                 self._pool = await async_pool(self.client)
                 sent = self._http_request(request)
                 self._lane = await self._pool.take(self._origin, sent.extensions["timeout"]["pool"])
+                self._lane.watch(sent.extensions)
                 self._response = await self._lane.transport.handle_async_request(sent)
             else:
                 self._response = await self._http_client.send(self._http_request(request), stream=True)

@@ -39,13 +39,32 @@ class Lane(Generic[T]):
         free_since: When it was given back, on the monotonic clock.
     """
 
-    __slots__ = ("free_since", "origin", "transport", "used")
+    __slots__ = ("_network", "free_since", "origin", "transport", "used")
 
     def __init__(self, origin: str, transport: T) -> None:
         self.origin = origin
         self.transport = transport
         self.used = False
         self.free_since = 0.0
+        self._network: Any = None
+
+    def watch(self, extensions: dict[str, Any]) -> None:
+        """Have httpx tell of the TCP connection as soon as there is one, if TLS will be negotiated on it.
+
+        A transport does not know the connection before that, and leaves it open when it is cancelled meanwhile.
+        """
+        if not self.used and self.origin.startswith("https:"):
+            extensions["trace"] = self._trace
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._network = info["return_value"]
+
+    async def aclose(self: Lane[httpx.AsyncHTTPTransport]) -> None:
+        """Close an asynchronous lane."""
+        await _quietly(self.transport.aclose)
+        if self._network is not None:
+            await _quietly(self._network.aclose)
 
 
 class _Pool(Generic[T]):
@@ -203,7 +222,7 @@ class AsyncPool(_Pool["httpx.AsyncHTTPTransport"]):
 
     async def _close(self, lanes: list[Lane[httpx.AsyncHTTPTransport]]) -> None:
         for lane in lanes:
-            await _quietly(lane.transport.aclose)
+            await lane.aclose()
             self._gone(lane)
 
     async def retire(self) -> None:
@@ -220,7 +239,7 @@ async def _close_with_loop(pool: AsyncPool, forget: Callable[[], None]) -> Async
         yield
     finally:
         forget()
-        await asyncio.gather(*(_quietly(lane.transport.aclose) for lane in list(pool.lanes)))
+        await asyncio.gather(*(lane.aclose() for lane in list(pool.lanes)))
         pool.lanes.clear()
         retired.discard(pool)
 

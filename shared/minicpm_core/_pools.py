@@ -131,7 +131,7 @@ async def async_pool(user: Any) -> AsyncPool:
     """The running loop's pool, with `user` among those who keep it open."""
     loop = asyncio.get_running_loop()
     if loop not in _async_pools and not _ready_for_asyncio:
-        await asyncio.to_thread(_get_ready)  # imports httpx and reads the CA bundle: not on the loop
+        await loop.run_in_executor(None, _get_ready)  # it takes 0.1 s
     pool = _async_pools.get(loop)
     if pool is None:
         for other in list(_async_pools):
@@ -144,7 +144,7 @@ async def async_pool(user: Any) -> AsyncPool:
 
 
 def _get_ready() -> None:
-    """Import what the first call needs, and make the SSL context."""
+    """Import what the first call needs and make the SSL context, in a thread without this task's context."""
     global _ready_for_asyncio  # noqa: PLW0603
     _async_transport(None)
     with contextlib.suppress(ImportError):  # httpx's own choice of a network library

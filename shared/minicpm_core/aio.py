@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from minicpm_core._asking import Question
 from minicpm_core._base import ClientBase
+from minicpm_core._exchange import leave_answer_behind
 from minicpm_core._exchange_aio import AsyncExchange
 from minicpm_core._pools import leave_async_pool
 from minicpm_core.backends import BACKENDS
@@ -183,6 +184,7 @@ class AsyncCompletionStream:
     def abandon(self) -> None:
         """End the request without waiting for it: for finalizers and other places that cannot await."""
         self._over = True
+        self._ready = iter(())
         self._exchange.abandon()
 
     async def __aenter__(self) -> Self:
@@ -206,4 +208,8 @@ class AsyncCompletionStream:
             chunk = await self._exchange.read()
         except APIError as error:
             raise cut_short(self._decoder, error) from error.__cause__
-        return self._decoder.feed(chunk) if chunk else self._decoder.finish()
+        try:
+            return self._decoder.feed(chunk) if chunk else self._decoder.finish()
+        except APIError as error:
+            leave_answer_behind(error)
+            raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from minicpm_core._asking import Question
 from minicpm_core._base import ClientBase
-from minicpm_core._exchange import Exchange
+from minicpm_core._exchange import Exchange, leave_answer_behind
 from minicpm_core._pools import leave_sync_pool
 from minicpm_core.backends import BACKENDS
 from minicpm_core.errors import APIError
@@ -194,4 +194,8 @@ class CompletionStream:
             chunk = self._exchange.read()
         except APIError as error:
             raise cut_short(self._decoder, error) from error.__cause__
-        return self._decoder.feed(chunk) if chunk else self._decoder.finish()
+        try:
+            return self._decoder.feed(chunk) if chunk else self._decoder.finish()
+        except APIError as error:
+            leave_answer_behind(error)
+            raise

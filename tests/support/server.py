@@ -124,15 +124,19 @@ class ScriptedServer:
 
     Attributes:
         answers: What is answered, in order; the last repeats. `GET /v1/models` is answered from `models` instead.
+        routes: What is answered, whatever the order, where the path begins with the key.
         models: The body of `GET /v1/models`; `None` answers it from `answers` like the rest.
         requests: What came in, in order (without `GET /v1/models` where `models` answers it).
+        port: Where it listens; 0 for any free one.
         opened: How many connections were accepted.
         open_now: How many are open.
     """
 
     answers: list[Answer] = field(default_factory=lambda: [whole(completion())])
+    routes: dict[str, Answer] = field(default_factory=dict[str, Answer])
     models: dict[str, Any] | None = None
     requests: list[Recorded] = field(default_factory=list[Recorded])
+    port: int = 0
     opened: int = 0
     open_now: int = 0
 
@@ -187,11 +191,13 @@ class ScriptedServer:
         self._loop = asyncio.get_running_loop()
         self._stop, self._go, self._changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         tasks: set[asyncio.Task[None]] = set()
+        writers: set[asyncio.StreamWriter] = set()
 
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
             tasks.add(task)
+            writers.add(writer)
             self.opened += 1
             self.open_now += 1
             self._changed.set()
@@ -205,14 +211,16 @@ class ScriptedServer:
                 self._changed.set()
                 tasks.discard(task)
 
-        server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=1024)
-        self.port: int = server.sockets[0].getsockname()[1]
+        server = await asyncio.start_server(handle, "127.0.0.1", self.port, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()  # a client may not have read all that was written
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -226,7 +234,7 @@ class ScriptedServer:
             else:
                 self.requests.append(Recorded(method, path, headers, body))
                 self._changed.set()
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                answer = self._answer(path)
             for action in answer:
                 if isinstance(action, bytes):
                     writer.write(action)
@@ -242,11 +250,18 @@ class ScriptedServer:
                 else:
                     return
 
+    def _answer(self, path: str) -> Answer:
+        for prefix, answer in self.routes.items():
+            if path.startswith(prefix):
+                return answer
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
     async def _until_released_or_gone(self, reader: asyncio.StreamReader) -> None:
         go = asyncio.ensure_future(self._go.wait())
         gone = asyncio.ensure_future(reader.read(1))
         done, pending = await asyncio.wait({go, gone}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
+        await asyncio.wait(pending)
         if gone in done:
             raise ConnectionResetError

@@ -1,0 +1,1 @@
+"""Tests of the two shells over real loopback HTTP."""
