@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minicpm_core import errors
+from minicpm_core import Timeouts, errors
 from tests.shells.support import ask, failing, pieces, streamed
 from tests.support.server import Close, Delay, ScriptedServer, Wait, completion, events, sse, whole
 
@@ -41,7 +41,7 @@ async def test_a_name_that_is_not_known(make: Callable[..., Shell], how: str, mo
 async def test_no_answer_in_time(make: Callable[..., Shell], server: ScriptedServer, how: str) -> None:
     server.answers[:] = [[Wait()]]
     with pytest.raises(TimeoutError, match=r"no answer in time within 0.05 s. Raise timeout") as caught:
-        await ask(make(timeout=0.05), how)
+        await ask(make(timeout=Timeouts(read=0.05)), how)
     assert isinstance(caught.value, errors.APITimeoutError)
     assert await asyncio.to_thread(server.wait_until_closed)
 
@@ -49,14 +49,14 @@ async def test_no_answer_in_time(make: Callable[..., Shell], server: ScriptedSer
 async def test_the_timeout_of_one_call(shell: Shell, server: ScriptedServer, how: str) -> None:
     server.answers[:] = [[Wait()]]
     with pytest.raises(errors.APITimeoutError):
-        await ask(shell, how, {"timeout": 0.05})
+        await ask(shell, how, {"timeout": Timeouts(read=0.05)})
 
 
 async def test_an_answer_in_drops_is_bounded_in_time(make: Callable[..., Shell], server: ScriptedServer) -> None:
     """`timeout` is for the whole of an answer that is not streamed, however its bytes come."""
     server.answers[:] = [events([b" ", Delay(0.03)] * 20)]
     with pytest.raises(errors.APITimeoutError):
-        await make(timeout=0.2).complete()
+        await make(timeout=Timeouts(read=0.2)).complete()
 
 
 async def test_a_whole_answer_that_is_cut(shell: Shell, server: ScriptedServer) -> None:
@@ -83,7 +83,7 @@ async def test_a_stream_that_fails_keeps_what_came(
 ) -> None:
     actions, kind = ENDINGS[ending]
     server.answers[:] = [[*events(pieces("Hel", "lo")[:2], end=False), *actions]]
-    shell = make(timeout=0.2 if ending == "stalled" else None)
+    shell = make(timeout=Timeouts(read=0.5) if ending == "stalled" else None)
     stream = await shell.stream()
     assert [(await shell.next(stream)).text, (await shell.next(stream)).text] == ["Hel", "lo"]
     with pytest.raises(kind) as caught:

@@ -11,7 +11,7 @@ import httpx2
 import httpx_aiohttp
 import pytest
 
-from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, errors
+from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, Timeouts, errors
 from tests.shells.support import HELLO, KEY, AsyncShell, SyncShell, ask, pieces, streamed, whole_answer
 from tests.support.server import Close, ScriptedServer, Wait, completion, events, whole
 
@@ -54,6 +54,11 @@ async def opened(kind: str) -> AsyncIterator[Callable[..., Any]]:
         await client.aclose() if hasattr(client, "aclose") else client.close()
 
 
+def library_of(kind: str) -> Any:
+    """The library of that kind."""
+    return httpx2 if "httpx2" in kind else httpx
+
+
 def shell_on(server: ScriptedServer, client: Any, **settings: Any) -> Shell:
     """Our client on that HTTP client."""
     fitting = AsyncShell if hasattr(client, "aclose") else SyncShell
@@ -80,19 +85,19 @@ async def test_its_own_headers_are_sent(server: ScriptedServer, opened: Callable
     assert sent["accept-encoding"] == "gzip, deflate"
 
 
-async def test_its_own_timeout_counts(server: ScriptedServer, opened: Callable[..., Any], how: str) -> None:
+async def test_its_own_timeout_counts(server: ScriptedServer, opened: Callable[..., Any], kind: str, how: str) -> None:
     server.answers[:] = [[Wait()]]
     with pytest.raises(errors.APITimeoutError, match=r"within 0.05 s"):
-        await ask(shell_on(server, opened(timeout=0.05)), how)
+        await ask(shell_on(server, opened(timeout=library_of(kind).Timeout(10, read=0.05))), how)
 
 
 async def test_our_timeout_counts_where_it_is_set(server: ScriptedServer, opened: Callable[..., Any], how: str) -> None:
     server.answers[:] = [[Wait()]]
     client = opened(timeout=60)
     with pytest.raises(errors.APITimeoutError, match=r"within 0.05 s"):
-        await ask(shell_on(server, client, timeout=0.05), how)
+        await ask(shell_on(server, client, timeout=Timeouts(read=0.05)), how)
     with pytest.raises(errors.APITimeoutError, match=r"within 0.06 s"):
-        await ask(shell_on(server, client), how, {"timeout": 0.06})
+        await ask(shell_on(server, client), how, {"timeout": Timeouts(read=0.06)})
 
 
 async def test_errors_are_ours(server: ScriptedServer, opened: Callable[..., Any], how: str) -> None:

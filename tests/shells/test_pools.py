@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, _lanes, _pools, errors
+from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, Timeouts, _lanes, _pools, errors
 from tests.shells.support import HELLO, pieces
 from tests.support.server import Delay, ScriptedServer, Wait, completion, events, whole
 
@@ -52,7 +52,7 @@ async def test_a_queue_that_takes_too_long(server: ScriptedServer, monkeypatch: 
     client = AsyncMiniCPMClient(base_url=server.base_url, backend="vllm", max_retries=0)
     async with await client.stream(HELLO):
         with pytest.raises(errors.APITimeoutError, match=r"No connection became free within 0.05 s") as caught:
-            await client.complete(HELLO, {"timeout": 0.05})
+            await client.complete(HELLO, {"timeout": Timeouts(pool=0.05)})
         assert caught.value.phase == "pool"
     assert (await client.complete(HELLO)).choices[0].text == "Hello."
 

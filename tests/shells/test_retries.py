@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from minicpm_core import errors
+from minicpm_core import Timeouts, errors
 from tests.shells.support import answer, ask, failing, pieces, streamed
 from tests.support.server import Close, ScriptedServer, Wait, chunk, completion, events, sse, whole
 
@@ -212,7 +212,7 @@ async def test_an_answer_that_breaks_off_is_not(make: Callable[..., Shell], serv
 async def test_a_read_timeout_is_not(make: Callable[..., Shell], server: ScriptedServer, how: str) -> None:
     server.answers[:] = [[Wait()]]
     with pytest.raises(errors.APITimeoutError, match=r"no answer in time within 0.05 s") as caught:
-        await ask(make(max_retries=3, timeout=0.05), how)
+        await ask(make(max_retries=3, timeout=Timeouts(read=0.05)), how)
     assert (caught.value.phase, len(server.requests)) == ("read", 1)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, errors
+from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, Timeouts, errors
 from tests.shells.support import HELLO, KEY, ask, pieces
 from tests.support.server import Close, ScriptedServer, Wait, events, sse, whole
 
@@ -67,7 +67,7 @@ async def test_no_error_shows_the_key(
     make: Callable[..., Shell], server: ScriptedServer, how: str, failure: str
 ) -> None:
     server.answers[:] = [FAILURES[failure]]
-    shell = make(timeout=0.1 if failure == "no answer" else None, default_headers={"x-api-key": OTHER})
+    shell = make(timeout=Timeouts(read=0.1) if failure == "no answer" else None, default_headers={"x-api-key": OTHER})
     with pytest.raises(errors.APIError) as caught:
         await ask(shell, how)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
