@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 C = TypeVar("C", bound=ClientBase)
 
-DRAIN_SECONDS = 0.5
+DRAIN_SECONDS = 2.0
 """How long the end of a connection may take after the answer is complete, before it is closed instead of kept."""
 
 OK = 200
