@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from minicpm_core.backends import BACKENDS, Backend, backend_for_url
 from minicpm_core.config import ClientConfig
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.protocol.messages import normalise
 from minicpm_core.protocol.options import merged_options
 from minicpm_core.protocol.request import Prepared, ServerTraits, build_request
 
@@ -96,5 +97,9 @@ class ClientBase:
     ) -> Callable[[], Prepared]:
         return lambda: build_request(self.config, backend, self.traits, options, messages, stream=stream)
 
-    def _options(self, options: ChatOptions | None) -> dict[str, Any]:
-        return merged_options(self.config, options)
+    def _checked(self, messages: Sequence[Message], options: ChatOptions | None) -> dict[str, Any]:
+        """The options of a call, having checked what needs no server to be known to be wrong."""
+        merged = merged_options(self.config, options)
+        if self._known_backend() is None:
+            normalise(messages)  # before the server is asked what it is
+        return merged

@@ -51,7 +51,7 @@ class AsyncMiniCPMClient(ClientBase):
             ConfigurationError: A setting is missing; nothing was sent.
             APIError: The request did not end well.
         """
-        merged = self._options(options)
+        merged = self._checked(messages, options)
         backend = await self.backend()
         resolved = await self._resolve(messages, backend)
         prepare = self._preparer(backend, resolved, merged, stream=False)
@@ -70,7 +70,7 @@ class AsyncMiniCPMClient(ClientBase):
             ConfigurationError: A setting is missing; nothing was sent.
             APIError: The request did not begin well.
         """
-        merged = self._options(options)
+        merged = self._checked(messages, options)
         backend = await self.backend()
         resolved = await self._resolve(messages, backend)
         prepare = self._preparer(backend, resolved, merged, stream=True)

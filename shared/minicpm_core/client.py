@@ -49,7 +49,7 @@ class MiniCPMClient(ClientBase):
             ConfigurationError: A setting is missing; nothing was sent.
             APIError: The request did not end well.
         """
-        merged = self._options(options)
+        merged = self._checked(messages, options)
         backend = self.backend()
         resolved = resolve_messages(messages, backend.image_types)
         prepare = self._preparer(backend, resolved, merged, stream=False)
@@ -68,7 +68,7 @@ class MiniCPMClient(ClientBase):
             ConfigurationError: A setting is missing; nothing was sent.
             APIError: The request did not begin well.
         """
-        merged = self._options(options)
+        merged = self._checked(messages, options)
         backend = self.backend()
         resolved = resolve_messages(messages, backend.image_types)
         prepare = self._preparer(backend, resolved, merged, stream=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, ServerTraits, Timeouts, _asking
+from minicpm_core import AsyncMiniCPMClient, Message, MiniCPMClient, ServerTraits, Timeouts, _asking, errors
 from minicpm_core.protocol import flow
 from tests.shells.support import HELLO, KEY, SyncShell
 from tests.support.server import Delay, Recorded, ScriptedServer, Wait, completion, whole
@@ -172,6 +172,18 @@ async def test_many_calls_share_an_answer_that_tells_nothing(
     client = AsyncMiniCPMClient(base_url=server.base_url)
     await asyncio.gather(*(client.complete(HELLO) for _ in range(20)))
     assert len(asked(server)) == 1
+
+
+@pytest.mark.parametrize("messages", [[], [Message("assistant", "Hello")], [Message("wizard", "Hello")]])
+async def test_nothing_is_asked_for_what_cannot_be_sent(server: ScriptedServer, messages: list[Message]) -> None:
+    sync, client = MiniCPMClient(base_url=server.base_url), AsyncMiniCPMClient(base_url=server.base_url)
+    for call in (sync.complete, sync.stream):
+        with pytest.raises(errors.InvalidInputError):
+            call(messages)
+    for coroutine in (client.complete(messages), client.stream(messages)):
+        with pytest.raises(errors.InvalidInputError):
+            await coroutine
+    assert server.opened == 0
 
 
 async def test_an_error_in_the_settings_reaches_every_waiting_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,6 +336,18 @@ async def test_a_client_closes_while_its_own_call_is_in_flight(server: ScriptedS
     assert await asyncio.to_thread(server.wait_until_closed)
 
 
+def test_a_client_closes_while_a_thread_is_in_a_call(server: ScriptedServer) -> None:
+    server.answers[:] = [[Wait(), *ANSWER]]
+    client = MiniCPMClient(base_url=server.base_url, backend="vllm", max_retries=0)
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(client.complete, HELLO)
+        assert server.wait_for_requests(1)
+        client.close()
+        server.release()
+        assert under_way.result().choices[0].text == "Hello."
+    assert server.wait_until_closed()
+
+
 def test_a_loop_that_was_closed_carelessly_is_forgotten(server: ScriptedServer) -> None:
     """Without `shutdown_asyncgens` nobody tells us; the next loop's first call notices."""
     client = AsyncMiniCPMClient(base_url=server.base_url, backend="vllm", max_retries=0)

@@ -34,6 +34,7 @@ FAILURES: dict[str, Answer] = {
     "cut": [Close()],
     "cut later": events([*pieces("Hel")[:1], Close()], end=False),
     "no answer": [Wait()],
+    "no more": events([*pieces("Hel")[:1], Wait()]),
 }
 
 
@@ -67,7 +68,10 @@ async def test_no_error_shows_the_key(
     make: Callable[..., Shell], server: ScriptedServer, how: str, failure: str
 ) -> None:
     server.answers[:] = [FAILURES[failure]]
-    shell = make(timeout=Timeouts(read=0.1) if failure == "no answer" else None, default_headers={"x-api-key": OTHER})
+    shell = make(
+        timeout=Timeouts(read=0.1) if failure in {"no answer", "no more"} else None,
+        default_headers={"x-api-key": OTHER},
+    )
     with pytest.raises(errors.APIError) as caught:
         await ask(shell, how)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
@@ -86,11 +90,14 @@ async def test_a_connection_error_does_not_show_it(make: Callable[..., Shell], h
     assert KEY not in shown(caught.value, local_variables=True)
 
 
-async def test_no_error_refers_to_the_request(make: Callable[..., Shell], server: ScriptedServer, how: str) -> None:
+@pytest.mark.parametrize("failure", ["not HTTP", "cut", "cut later", "no answer", "no more", "no JSON"])
+async def test_no_error_refers_to_the_request(
+    make: Callable[..., Shell], server: ScriptedServer, how: str, failure: str
+) -> None:
     """What the transport raised holds the request with its headers."""
-    server.answers[:] = [[Close()]]
+    server.answers[:] = [FAILURES[failure]]
     with pytest.raises(errors.APIError) as caught:
-        await ask(make(max_retries=1), how)
+        await ask(make(max_retries=1, timeout=Timeouts(read=0.2)), how)
     for each in exceptions_below(caught.value):
         assert type(each).__module__.split(".")[0] in {"minicpm_core", "builtins", "socket", "ssl"}
 

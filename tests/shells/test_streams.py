@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minicpm_core import AsyncMiniCPMClient, MiniCPMClient
+from minicpm_core import AsyncMiniCPMClient, MiniCPMClient, _pools
 from tests.shells.support import DONE, HELLO, KEY, pieces, streamed
 from tests.support.server import Endless, ScriptedServer, Wait, completion, events, whole
 
@@ -145,6 +145,8 @@ def test_a_stream_that_is_left_is_closed_at_once(
         for _ in range(MANY // len(LEAVING)):
             leave(client.stream(HELLO))
         assert server.wait_until_closed()
+        assert _pools._sync_pool is not None
+        assert not _pools._sync_pool.lanes
     finally:
         gc.enable()
 
@@ -200,6 +202,9 @@ async def test_an_async_stream_that_is_left_is_closed_at_once(
         for _ in range(MANY // len(LEAVING_ASYNC)):
             await leave(await client.stream(HELLO))
         assert await asyncio.to_thread(server.wait_until_closed)
+        pool = _pools._async_pools[asyncio.get_running_loop()]
+        assert not pool.lanes
+        assert pool._places._value == _pools._most_lanes()
     finally:
         gc.enable()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Sequence
 
 
@@ -128,6 +129,7 @@ class ScriptedServer:
         models: The body of `GET /v1/models`; `None` answers it from `answers` like the rest.
         requests: What came in, in order (without `GET /v1/models` where `models` answers it).
         port: Where it listens; 0 for any free one.
+        tls: Speaks HTTPS with this context.
         opened: How many connections were accepted.
         open_now: How many are open.
     """
@@ -137,6 +139,7 @@ class ScriptedServer:
     models: dict[str, Any] | None = None
     requests: list[Recorded] = field(default_factory=list[Recorded])
     port: int = 0
+    tls: ssl.SSLContext | None = None
     opened: int = 0
     open_now: int = 0
 
@@ -157,7 +160,7 @@ class ScriptedServer:
     @property
     def base_url(self) -> str:
         """The API's base URL."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     def release(self) -> None:
         """Let every `Wait` go on."""
@@ -211,7 +214,7 @@ class ScriptedServer:
                 self._changed.set()
                 tasks.discard(task)
 
-        server = await asyncio.start_server(handle, "127.0.0.1", self.port, backlog=1024)
+        server = await asyncio.start_server(handle, "127.0.0.1", self.port, backlog=1024, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
