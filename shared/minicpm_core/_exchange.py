@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from time import sleep
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from minicpm_core._base import ClientBase
 from minicpm_core._inbound import ACCEPTED, Body, Inflater, inflater_for, lower_headers
 from minicpm_core._pools import hang_up, http_request, sync_pool
 from minicpm_core.config import Timeouts
@@ -18,11 +17,11 @@ from minicpm_core.protocol.transport import failure_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minicpm_core._base import ClientBase
     from minicpm_core.protocol.flow import Flow
     from minicpm_core.protocol.request import Request
 
 T = TypeVar("T")
-C = TypeVar("C", bound=ClientBase)
 
 DRAIN_SECONDS = 2.0
 """How long the end of a connection may take after the answer is complete, before it is closed instead of kept."""
@@ -32,16 +31,16 @@ _DEFAULT_TIMEOUTS = Timeouts()
 _SYSTEM_MODULES = frozenset({"builtins", "socket", "ssl"})
 
 
-class ExchangeBase(Generic[C]):
+class ExchangeBase:
     """What both shells know of one call that is under way.
 
     Args:
         client: Whose call it is.
     """
 
-    def __init__(self, client: C) -> None:
+    def __init__(self, client: ClientBase) -> None:
         self.client = client
-        self._http_client = client._http_client  # noqa: SLF001 - its own kind
+        self._http_client = client._http_client  # noqa: SLF001 - a part of it
         self._url = client.config.base_url
         self._origin = "/".join(self._url.split("/", 3)[:3])
         self._lane: Any = None
@@ -96,7 +95,7 @@ class ExchangeBase(Generic[C]):
         return found
 
 
-class Exchange(ExchangeBase[ClientBase]):
+class Exchange(ExchangeBase):
     """One call: drives a flow, and holds the response that is open."""
 
     _pool: Any = None
@@ -113,7 +112,7 @@ class Exchange(ExchangeBase[ClientBase]):
                     outcome = self._send(command.request)
                 elif isinstance(command, Sleep):
                     self.close()
-                    time.sleep(command.seconds)
+                    sleep(command.seconds)
                 else:
                     outcome = self._read_or_fail()
                 command = flow.send(outcome)
@@ -154,7 +153,10 @@ class Exchange(ExchangeBase[ClientBase]):
             return  # nothing to hang up with, should the server keep us waiting
         guard = threading.Timer(DRAIN_SECONDS, hang_up, (socket,))
         guard.daemon = True
-        guard.start()
+        try:
+            guard.start()
+        except RuntimeError:  # the interpreter is ending, and makes no more threads
+            return
         try:
             with contextlib.suppress(APIError):  # the answer is complete, however the connection ends
                 while self.read():

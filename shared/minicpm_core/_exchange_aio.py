@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from asyncio import sleep
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from minicpm_core._base import ClientBase
 from minicpm_core._exchange import DRAIN_SECONDS, OK, ExchangeBase, is_stale, leave_answer_behind
 from minicpm_core._inbound import Body, inflater_for, lower_headers
 from minicpm_core._lanes import close_soon, run_to_end
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncExchange(ExchangeBase[ClientBase]):
+class AsyncExchange(ExchangeBase):
     """One call: drives a flow, and holds the response that is open."""
 
     _pool: Any = None
@@ -39,7 +39,7 @@ class AsyncExchange(ExchangeBase[ClientBase]):
                     outcome = await self._send(command.request)
                 elif isinstance(command, Sleep):
                     await self.aclose()
-                    await asyncio.sleep(command.seconds)
+                    await sleep(command.seconds)
                 else:
                     outcome = await self._read_or_fail()
                 command = flow.send(outcome)

@@ -146,6 +146,8 @@ async def async_pool(user: Any) -> AsyncPool:
 def _get_ready() -> None:
     """Import what the first call needs and make the SSL context, in a thread without this task's context."""
     global _ready_for_asyncio  # noqa: PLW0603
+    if _ready_for_asyncio:
+        return  # another task was faster
     _async_transport(None)
     with contextlib.suppress(ImportError):  # httpx's own choice of a network library
         import anyio

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -23,26 +21,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits that the test's own thread asked for; none of them takes place. Servers' threads wait as ever."""
+    """The waits that the shells asked for; none of them takes place."""
     asked: list[float] = []
-    sleep, sleep_async = time.sleep, asyncio.sleep
-    own = threading.get_ident()
 
     def note(seconds: float) -> None:
-        if threading.get_ident() != own:
-            sleep(seconds)
-        elif seconds > 0:
+        if seconds > 0:
             asked.append(seconds)
 
-    async def note_async(seconds: float, result: None = None) -> None:
-        if threading.get_ident() != own:
-            await sleep_async(seconds, result)
-        else:
-            note(seconds)
-            await sleep_async(0)
+    async def note_async(seconds: float) -> None:
+        note(seconds)
+        await asyncio.sleep(0)
 
-    monkeypatch.setattr(time, "sleep", note)
-    monkeypatch.setattr(asyncio, "sleep", note_async)
+    monkeypatch.setattr("minicpm_core._exchange.sleep", note)
+    monkeypatch.setattr("minicpm_core._exchange_aio.sleep", note_async)
     return asked
 
 
@@ -141,13 +132,13 @@ async def test_a_server_that_comes_back_is_reached(
     def start(seconds: float) -> None:
         back.__enter__()
 
-    async def start_async(seconds: float, result: None = None) -> None:
+    async def start_async(seconds: float) -> None:
         start(seconds)
 
     shell = make(base_url=url, max_retries=1)
     with monkeypatch.context() as patched:
-        patched.setattr("minicpm_core._exchange.time.sleep", start)
-        patched.setattr("minicpm_core._exchange_aio.asyncio.sleep", start_async)
+        patched.setattr("minicpm_core._exchange.sleep", start)
+        patched.setattr("minicpm_core._exchange_aio.sleep", start_async)
         try:
             assert await ask(shell, how) == "Hello."
         finally:
