@@ -1,4 +1,8 @@
-"""What an import costs, each in a fresh process."""
+"""What an import costs, each in a fresh process.
+
+Every case imports the framework first, by the same statement: with CPython 3.11 the same modules take 25 % longer at
+some depths of nested imports than at others, whoever imports them.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +23,19 @@ print(json.dumps([
     "httpx" in sys.modules,
 ]))
 """
+_LANGCHAIN = "import langchain_core.language_models.chat_models"
+_LLAMA_INDEX = "import llama_index.core"
 _CASES: dict[str, dict[str, str]] = {
     "LangChain": {
-        "langchain_core chat_models alone": "import langchain_core.language_models.chat_models",
-        "ChatMiniCPM": "from langchain_minicpm import ChatMiniCPM",
-        "ChatMistralAI": "from langchain_mistralai import ChatMistralAI",
-        "ChatOpenAI": "from langchain_openai import ChatOpenAI",
+        "langchain_core chat_models alone": _LANGCHAIN,
+        "ChatMiniCPM": f"{_LANGCHAIN}; from langchain_minicpm import ChatMiniCPM",
+        "ChatMistralAI": f"{_LANGCHAIN}; from langchain_mistralai import ChatMistralAI",
+        "ChatOpenAI": f"{_LANGCHAIN}; from langchain_openai import ChatOpenAI",
     },
     "LlamaIndex": {
-        "llama_index.core alone": "import llama_index.core",
-        "MiniCPM": "from llama_index_minicpm import MiniCPM",
-        "OpenAILike": "from llama_index.llms.openai_like import OpenAILike",
+        "llama_index.core alone": _LLAMA_INDEX,
+        "MiniCPM": f"{_LLAMA_INDEX}; from llama_index_minicpm import MiniCPM",
+        "OpenAILike": f"{_LLAMA_INDEX}; from llama_index.llms.openai_like import OpenAILike",
     },
 }
 

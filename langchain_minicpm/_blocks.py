@@ -11,8 +11,6 @@ import binascii
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from langchain_core.messages.block_translators import register_translator
-
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
 from minicpm_core.media import image_from_base64, image_from_url
 from minicpm_core.types import TextPart
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import content as types
 
     from minicpm_core.types import Part
-
-PROVIDER: Final = "minicpm"
-"""`model_provider` of every answer and `ls_provider` of every trace; LangChain's middleware compares the two."""
 
 TEXT_INDEX: Final = "lc_text_0"
 REASONING_INDEX: Final = "lc_reasoning_0"
@@ -227,6 +222,3 @@ def _said(message: AIMessage) -> list[types.ContentBlock]:
     if refusal:
         blocks.append(cast("types.ContentBlock", {"type": "refusal", "refusal": refusal}))
     return blocks
-
-
-register_translator(PROVIDER, content_blocks, chunk_content_blocks)

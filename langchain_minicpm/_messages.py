@@ -16,7 +16,8 @@ from langchain_core.messages import (
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from langchain_minicpm._blocks import OUTPUT_ONLY, PROVIDER, parts_of, reasoning_of
+from langchain_minicpm._blocks import OUTPUT_ONLY, parts_of, reasoning_of
+from langchain_minicpm._provider import PROVIDER
 from minicpm_core.errors import InvalidInputError
 from minicpm_core.types import Message, ToolCall
 

@@ -12,9 +12,9 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.load import dumpd
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from langchain_minicpm._blocks import PROVIDER
 from langchain_minicpm._guard import langchain_errors
 from langchain_minicpm._profile import profile_for
+from langchain_minicpm._provider import PROVIDER
 from langchain_minicpm._settings import (
     CONNECTION,
     OPTIONS,

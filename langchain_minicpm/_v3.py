@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_minicpm._blocks import PROVIDER
 from langchain_minicpm._messages import (
     BROKEN_ARGUMENTS,
     additional_kwargs_of,
@@ -23,6 +22,7 @@ from langchain_minicpm._messages import (
     parsed_arguments,
     usage_of,
 )
+from langchain_minicpm._provider import PROVIDER
 
 if TYPE_CHECKING:
     from langchain_protocol.protocol import FinalizedContentBlock, MessagesData

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 
-from langchain_minicpm._chunks import chunk_writer
 from langchain_minicpm._guard import langchain_errors
-from langchain_minicpm._messages import to_core, to_result
 from langchain_minicpm._model import MiniCPMSettings
 from langchain_minicpm._settings import request_options
-from langchain_minicpm._tools import openai_tool_choice, openai_tools
 from minicpm_core.errors import UnsupportedFeatureError
 
 if TYPE_CHECKING:
@@ -76,6 +73,8 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # LangChain hands it over by name
         **kwargs: Any,
     ) -> ChatResult:
+        from langchain_minicpm._messages import to_core, to_result
+
         with langchain_errors():
             options = request_options(self.__dict__, stop, kwargs)
             completion = self._clients().sync.complete(to_core(messages), options)
@@ -88,6 +87,8 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # LangChain hands it over by name
         **kwargs: Any,
     ) -> ChatResult:
+        from langchain_minicpm._messages import to_core, to_result
+
         with langchain_errors():
             options = request_options(self.__dict__, stop, kwargs)
             completion = await self._clients().aio.complete(to_core(messages), options)
@@ -100,6 +101,9 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
+        from langchain_minicpm._chunks import chunk_writer
+        from langchain_minicpm._messages import to_core
+
         with langchain_errors():
             options = self._stream_options(stop, kwargs)
             write = chunk_writer(v1=self.output_version == "v1", model=self._asked(options))
@@ -118,6 +122,9 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
+        from langchain_minicpm._chunks import chunk_writer
+        from langchain_minicpm._messages import to_core
+
         with langchain_errors():
             options = self._stream_options(stop, kwargs)
             write = chunk_writer(v1=self.output_version == "v1", model=self._asked(options))
@@ -136,6 +143,8 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
+        from langchain_minicpm._chunks import chunk_writer
+        from langchain_minicpm._messages import to_core
         from langchain_minicpm._v3 import EventWriter
 
         with langchain_errors():
@@ -156,6 +165,8 @@ class ChatMiniCPM(MiniCPMSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
+        from langchain_minicpm._chunks import chunk_writer
+        from langchain_minicpm._messages import to_core
         from langchain_minicpm._v3 import EventWriter
 
         with langchain_errors():
@@ -205,6 +216,7 @@ class ChatMiniCPM(MiniCPMSettings):
             InvalidInputError: `tool_choice` names no tool, or a schema cannot be read.
         """
         from langchain_minicpm._structured import response_format_for
+        from langchain_minicpm._tools import openai_tool_choice, openai_tools
 
         with langchain_errors():
             converted = openai_tools(tools, strict=strict)

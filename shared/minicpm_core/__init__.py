@@ -38,24 +38,24 @@ from minicpm_core.errors import (
 )
 from minicpm_core.models import CARDS, DEFAULT_MODEL, ModelCard, card_for
 from minicpm_core.secret import Secret
-from minicpm_core.types import (
-    Choice,
-    Completion,
-    Delta,
-    ImagePart,
-    ImageSource,
-    Message,
-    ModelInfo,
-    TextPart,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
 
 if TYPE_CHECKING:
     from minicpm_core.aio import AsyncCompletionStream, AsyncMiniCPMClient
     from minicpm_core.client import CompletionStream, MiniCPMClient
     from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
+    from minicpm_core.types import (
+        Choice,
+        Completion,
+        Delta,
+        ImagePart,
+        ImageSource,
+        Message,
+        ModelInfo,
+        TextPart,
+        ToolCall,
+        ToolCallDelta,
+        Usage,
+    )
 
 __all__ = [
     "BACKENDS",
@@ -113,6 +113,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Usage": "types",
+    "ToolCallDelta": "types",
+    "ToolCall": "types",
+    "TextPart": "types",
+    "ModelInfo": "types",
+    "Message": "types",
+    "ImageSource": "types",
+    "ImagePart": "types",
+    "Delta": "types",
+    "Completion": "types",
+    "Choice": "types",
     "AsyncCompletionStream": "aio",
     "AsyncMiniCPMClient": "aio",
     "CompletionStream": "client",
