@@ -15,12 +15,8 @@ import httpx
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_mistralai import ChatMistralAI
-from langchain_openai import ChatOpenAI
 from measure import Figure, Row, in_turn, table
 from server import ANSWER, CHUNKS, MODEL, Server
-
-from langchain_minicpm import ChatMiniCPM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,12 +78,30 @@ def _drain_of(stream: Callable[..., Any], *given: Any, **named: Any) -> None:
     _drain(stream(*given, **named))
 
 
-def _models(base_url: str, **more: Any) -> dict[str, Any]:
-    return {
-        "ChatMiniCPM": ChatMiniCPM(model=MODEL, base_url=base_url, api_key="key", backend="vllm"),
-        "ChatMistralAI": ChatMistralAI(model_name=MODEL, base_url=base_url, api_key="key", **more),
-        "ChatOpenAI": ChatOpenAI(model=MODEL, base_url=base_url, api_key="key"),
-    }
+def _minicpm(base_url: str) -> Any:
+    from langchain_minicpm import ChatMiniCPM
+
+    return ChatMiniCPM(model=MODEL, base_url=base_url, api_key="key", backend="vllm")
+
+
+def _mistral(base_url: str) -> Any:
+    from langchain_mistralai import ChatMistralAI
+
+    return ChatMistralAI(model_name=MODEL, base_url=base_url, api_key="key", max_concurrent_requests=PARALLEL)
+
+
+def _openai(base_url: str) -> Any:
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(model=MODEL, base_url=base_url, api_key="key")
+
+
+MODELS = {"ChatMiniCPM": _minicpm, "ChatMistralAI": _mistral, "ChatOpenAI": _openai}
+"""Imported where they are made: what one has imported, the garbage collector walks through in another's turn."""
+
+
+def _models(base_url: str) -> dict[str, Any]:
+    return {name: make(base_url) for name, make in MODELS.items()}
 
 
 def invoke(base_url: str) -> str:
@@ -155,11 +169,7 @@ def events(base_url: str) -> str:
 
 def construction(base_url: str) -> str:
     """Making a model object."""
-    cases: dict[str, Callable[[], Any]] = {
-        "ChatMiniCPM": lambda: ChatMiniCPM(model=MODEL, base_url=base_url, api_key="key"),
-        "ChatMistralAI": lambda: ChatMistralAI(model_name=MODEL, base_url=base_url, api_key="key"),
-        "ChatOpenAI": lambda: ChatOpenAI(model=MODEL, base_url=base_url, api_key="key"),
-    }
+    cases: dict[str, Callable[[], Any]] = {name: partial(make, base_url) for name, make in MODELS.items()}
     found = in_turn(cases, rounds=7, calls=20)
     rows = [Row(name, figure) for name, figure in found.items()]
     return table("LangChain: construction", "CPU us", rows, ["Aim: at most 100 us for ChatMiniCPM."])
@@ -175,7 +185,7 @@ def parallel(server: Server) -> str:
         "|---|---:|---:|---:|",
     ]
     processes = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)  # no peer's garbage to collect
-    for name in _models(base_url):
+    for name in MODELS:
         wall, cpu = processes.submit(_parallel_in_a_process, name, base_url).result()
         ratio = wall.median / PARALLEL_DELAY_MS
         lines.append(f"| {name} | {wall.median:,.0f} ({wall.least:,.0f}) | {cpu.median:,.0f} | {ratio:.2f} |")
@@ -183,7 +193,7 @@ def parallel(server: Server) -> str:
 
 
 def _parallel_in_a_process(name: str, base_url: str) -> tuple[Figure, Figure]:
-    return asyncio.run(_parallel(_models(base_url, max_concurrent_requests=PARALLEL)[name]))
+    return asyncio.run(_parallel(MODELS[name](base_url)))
 
 
 async def _parallel(model: Any) -> tuple[Figure, Figure]:
