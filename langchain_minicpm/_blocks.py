@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
 from minicpm_core.media import image_from_base64, image_from_url
-from minicpm_core.types import TextPart
+from minicpm_core.parts import TextPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
     from langchain_core.messages import content as types
 
-    from minicpm_core.types import Part
+    from minicpm_core.parts import Part
 
 TEXT_INDEX: Final = "lc_text_0"
 REASONING_INDEX: Final = "lc_reasoning_0"

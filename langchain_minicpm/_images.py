@@ -19,7 +19,7 @@ from minicpm_core.media import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from minicpm_core.types import ImageSource
+    from minicpm_core.parts import ImageSource
 
 _ANY_TYPE: Final = frozenset[str]().union(*(backend.image_types for backend in BACKENDS.values()))
 """Types that some server takes; what a particular one does not is encoded again when it is sent there."""

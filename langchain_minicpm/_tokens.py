@@ -15,7 +15,7 @@ from langchain_minicpm._messages import to_core
 from langchain_minicpm._tools import openai_tools
 from minicpm_core.backends import BACKENDS
 from minicpm_core.media import count_image_tokens, load_image
-from minicpm_core.types import ImageSource, TextPart
+from minicpm_core.parts import ImageSource, TextPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -29,14 +29,15 @@ from llama_index.core.schema import ImageNode, MediaResource, Node, NodeWithScor
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
 from minicpm_core.media import image_from_base64, image_from_file, image_from_path, image_from_url
-from minicpm_core.types import Message, TextPart, ToolCall
+from minicpm_core.parts import TextPart
+from minicpm_core.types import Message, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llama_index.core.base.llms.types import BaseRecursiveContentBlock, ChatMessage
 
-    from minicpm_core.types import ImageSource, Part
+    from minicpm_core.parts import ImageSource, Part
 
 _ROLES: dict[MessageRole, str] = {
     MessageRole.SYSTEM: "system",

@@ -42,20 +42,9 @@ from minicpm_core.secret import Secret
 if TYPE_CHECKING:
     from minicpm_core.aio import AsyncCompletionStream, AsyncMiniCPMClient
     from minicpm_core.client import CompletionStream, MiniCPMClient
+    from minicpm_core.parts import ImagePart, ImageSource, TextPart
     from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
-    from minicpm_core.types import (
-        Choice,
-        Completion,
-        Delta,
-        ImagePart,
-        ImageSource,
-        Message,
-        ModelInfo,
-        TextPart,
-        ToolCall,
-        ToolCallDelta,
-        Usage,
-    )
+    from minicpm_core.types import Choice, Completion, Delta, Message, ModelInfo, ToolCall, ToolCallDelta, Usage
 
 __all__ = [
     "BACKENDS",
@@ -116,11 +105,11 @@ _HOMES = {
     "Usage": "types",
     "ToolCallDelta": "types",
     "ToolCall": "types",
-    "TextPart": "types",
+    "TextPart": "parts",
     "ModelInfo": "types",
     "Message": "types",
-    "ImageSource": "types",
-    "ImagePart": "types",
+    "ImageSource": "parts",
+    "ImagePart": "parts",
     "Delta": "types",
     "Completion": "types",
     "Choice": "types",

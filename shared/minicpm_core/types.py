@@ -4,7 +4,7 @@ Every class is a frozen, slotted dataclass, so a value can be shared, hashed and
 caller handed in is ever changed.  The shapes are those of the Chat Completions API with the MiniCPM additions
 (reasoning beside the text); no framework's type appears here.
 
-    Message(role, content=(TextPart | ImageSource | ImagePart, …))     what is sent
+    Message(role, content=(TextPart | ImageSource | …))     what is sent: see `minicpm_core.parts`
     Completion(choices=(Choice, …), usage=Usage)                       a whole answer
     Delta …, Delta(final=Completion)                                   a streamed answer
 """
@@ -14,60 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from minicpm_core.parts import TextPart
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from minicpm_core.parts import Part
+
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 """Roles that the MiniCPM chat templates know. `developer` is accepted on input and sent as `system`."""
-
-SourceKind: TypeAlias = Literal["path", "bytes", "file", "pil", "data_url", "base64", "url"]
-"""How an image was handed over, which decides how it may be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextPart:
-    """A run of text inside a message."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSource:
-    """A picture that has not been read yet.
-
-    Attributes:
-        kind: How to read `value`. A `path` is only ever made by code, never from a URL field or a model's words.
-        value: A path, bytes, a binary file object, a `PIL.Image.Image`, or text, as `kind` says.
-        media_type: What the caller says it is. Only a hint: the magic bytes decide.
-        detail: OpenAI's `detail` hint, passed on only when given.
-    """
-
-    kind: SourceKind
-    value: Any = field(repr=False)
-    media_type: str | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePart:
-    """A picture that has been read, checked and encoded, ready to be spliced into a request.
-
-    Attributes:
-        base64: The encoded file as ASCII bytes, without the `data:` prefix.
-        media_type: The true MIME type, such as `image/jpeg`.
-        width: Pixels, after the EXIF orientation was applied.
-        height: Pixels, after the EXIF orientation was applied.
-        detail: OpenAI's `detail` hint, passed on only when given.
-    """
-
-    base64: bytes = field(repr=False)
-    media_type: str
-    width: int
-    height: int
-    detail: str | None = None
-
-
-Part: TypeAlias = TextPart | ImageSource | ImagePart
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicpm_core.errors import InvalidInputError, MiniCPMError, UnsupportedContentError
+from minicpm_core.parts import ImagePart, ImageSource, TextPart
 from minicpm_core.protocol.messages import normalise, render
-from minicpm_core.types import ImagePart, ImageSource, Message, TextPart, ToolCall
+from minicpm_core.types import Message, ToolCall
 
 _PICTURE = ImagePart(b"QUJD", "image/png", 1, 1)
 _UNREAD = ImageSource("path", "x.png")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from minicpm_core.backends import BACKENDS, BackendName
 from minicpm_core.config import ClientConfig, Timeouts
 from minicpm_core.errors import ConfigurationError, InvalidInputError
+from minicpm_core.parts import ImagePart, TextPart
 from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
-from minicpm_core.types import ImagePart, Message, TextPart, ToolCall
+from minicpm_core.types import Message, ToolCall
 from tests.core.support import USER, body_of, prepare
 
 _SWITCHES: set[BackendName] = {"modelbest", "vllm", "sglang", "llamacpp", "transformers"}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from minicpm_core import types
-from minicpm_core.types import Choice, Completion, Delta, ImagePart, ImageSource, Message, ModelInfo, TextPart, ToolCall
+from minicpm_core.parts import ImagePart, ImageSource, TextPart
+from minicpm_core.types import Choice, Completion, Delta, Message, ModelInfo, ToolCall
 
 _VALUES: list[Any] = [
     TextPart("a"),

@@ -12,7 +12,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation import get_dispatcher
 from PIL import Image
 
-from minicpm_core.types import ImageSource
+from minicpm_core.parts import ImageSource
 from tests.support.server import chunk, completion, events, sse
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from minicpm_core.cli.inputs import Picture, Question, source
 from minicpm_core.client import MiniCPMClient
 from minicpm_core.config import ChatOptions
-from minicpm_core.types import Choice, Completion, Delta, Message, Part, TextPart, Usage
+from minicpm_core.parts import Part, TextPart
+from minicpm_core.types import Choice, Completion, Delta, Message, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

@@ -15,7 +15,7 @@ from minicpm_core.media import image_from_bytes, image_from_path, image_from_url
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minicpm_core.types import ImageSource
+    from minicpm_core.parts import ImageSource
 
 Picture: TypeAlias = Path | bytes | str
 """A file, its content, or a URL."""

@@ -18,7 +18,7 @@ from minicpm_core.media.headers import glance, read_header
 from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits, check_pixels
 from minicpm_core.media.read import read
 from minicpm_core.media.sniff import HEIC, NAMES, lookalike, sniff
-from minicpm_core.types import ImagePart
+from minicpm_core.parts import ImagePart
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minicpm_core.media.encode import Encoded
     from minicpm_core.media.headers import Header
     from minicpm_core.media.read import Read
-    from minicpm_core.types import ImageSource
+    from minicpm_core.parts import ImageSource
 
 
 def load_image(source: ImageSource, *, accept: frozenset[str], limits: MediaLimits = DEFAULT_LIMITS) -> ImagePart:

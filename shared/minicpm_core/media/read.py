@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minicpm_core.media.limits import MediaLimits
-    from minicpm_core.types import ImageSource
+    from minicpm_core.parts import ImageSource
 
 _CHUNK = 1024 * 1024
 

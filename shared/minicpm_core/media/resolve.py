@@ -12,7 +12,7 @@ from minicpm_core.media.images import load_image
 from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
 from minicpm_core.media.sniff import JPEG, PNG, sniff
 from minicpm_core.media.sources import checked_base64, checked_bytes
-from minicpm_core.types import ImagePart, ImageSource
+from minicpm_core.parts import ImagePart, ImageSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, UnsupportedContentError
 from minicpm_core.media.base64text import is_data_url
-from minicpm_core.types import ImageSource
+from minicpm_core.parts import ImageSource
 
 if TYPE_CHECKING:
     from PIL.Image import Image

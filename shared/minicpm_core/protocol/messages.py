@@ -11,12 +11,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
-from minicpm_core.types import ImagePart, ImageSource, Message, TextPart
+from minicpm_core.parts import ImagePart, ImageSource, TextPart
+from minicpm_core.types import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minicpm_core.types import Part, ToolCall
+    from minicpm_core.parts import Part
+    from minicpm_core.types import ToolCall
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 

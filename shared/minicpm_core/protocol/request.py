@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from minicpm_core.backends import Backend
     from minicpm_core.config import ClientConfig, Timeouts
-    from minicpm_core.types import ImagePart, Message
+    from minicpm_core.parts import ImagePart
+    from minicpm_core.types import Message
 
 USER_AGENT = f"minicpm-integrations/{__version__}"
 _MARK = secrets.token_hex(16)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 if TYPE_CHECKING:
-    from minicpm_core.types import ImagePart
+    from minicpm_core.parts import ImagePart
 
 PNG_AND_JPEG = frozenset({"image/png", "image/jpeg"})
 EVERYTHING = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})

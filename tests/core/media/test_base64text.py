@@ -10,7 +10,7 @@ import pytest
 
 from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
 from minicpm_core.media import image_from_base64, image_from_url, load_image
-from minicpm_core.types import ImageSource
+from minicpm_core.parts import ImageSource
 from tests.core.media.pictures import PNG_AND_JPEG, content, data_url, jpeg, png
 
 TEXT = base64.b64encode(png()).decode()

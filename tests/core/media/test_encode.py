@@ -30,7 +30,7 @@ from tests.core.media.pictures import (
 )
 
 if TYPE_CHECKING:
-    from minicpm_core.types import ImagePart
+    from minicpm_core.parts import ImagePart
 
 HALF_CLEAR = (10, 200, 30, 128)
 LARGE = (600, 500)

@@ -13,7 +13,7 @@ from minicpm_core.media import MediaLimits, image_from_bytes, image_from_url, lo
 from tests.core.media.pictures import PNG_AND_JPEG, chunk, data_url, encoded, exif_block
 
 if TYPE_CHECKING:
-    from minicpm_core.types import ImagePart, ImageSource
+    from minicpm_core.parts import ImagePart, ImageSource
 
 NOISE = Image.frombytes("RGB", (400, 300), os.urandom(400 * 300 * 3))
 JPEG = encoded(NOISE, "JPEG", quality=95)

@@ -27,7 +27,7 @@ from tests.core.media.pictures import (
 )
 
 if TYPE_CHECKING:
-    from minicpm_core.types import ImageSource
+    from minicpm_core.parts import ImageSource
 
 TURNS = range(2, 9)
 

@@ -22,7 +22,8 @@ from minicpm_core.media import (
     needs_io,
 )
 from minicpm_core.media.sniff import lookalike, sniff
-from minicpm_core.types import ImageSource, Message
+from minicpm_core.parts import ImageSource
+from minicpm_core.types import Message
 from tests.core.media.pictures import (
     EVERYTHING,
     PNG_AND_JPEG,

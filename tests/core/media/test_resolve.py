@@ -23,7 +23,8 @@ from minicpm_core.media import (
     needs_io,
     resolve_messages,
 )
-from minicpm_core.types import ImagePart, ImageSource, Message, TextPart, ToolCall
+from minicpm_core.parts import ImagePart, ImageSource, TextPart
+from minicpm_core.types import Message, ToolCall
 from tests.core.media.pictures import (
     PNG_AND_JPEG,
     chunk,

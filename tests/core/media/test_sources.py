@@ -22,7 +22,7 @@ from minicpm_core.media import (
     image_from_url,
     load_image,
 )
-from minicpm_core.types import ImagePart, ImageSource
+from minicpm_core.parts import ImagePart, ImageSource
 from tests.core.media.pictures import PNG_AND_JPEG, content, data_url, jpeg, png, quarters, shown
 
 if TYPE_CHECKING:

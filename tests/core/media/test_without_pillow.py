@@ -11,7 +11,7 @@ import pytest
 import minicpm_core.media
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, UnsupportedContentError
 from minicpm_core.media import image_from_bytes, image_from_pil, image_from_url, load_image
-from minicpm_core.types import ImageSource
+from minicpm_core.parts import ImageSource
 from tests.core.media.pictures import (
     EVERYTHING,
     PNG_AND_JPEG,
