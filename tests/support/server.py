@@ -7,6 +7,7 @@ can cut a stream, send nonsense or hold a connection open.  The answers are used
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from dataclasses import dataclass, field
@@ -223,7 +224,8 @@ class ScriptedServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
-            writer.transport.abort()  # a client may not have read all that was written
+            with contextlib.suppress(AttributeError):  # of a TLS connection that is closed, before Python 3.11.4
+                writer.transport.abort()  # a client may not have read all that was written
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

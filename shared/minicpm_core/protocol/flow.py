@@ -188,7 +188,7 @@ def _learned_from(error: APIError, prepared: Prepared, traits: ServerTraits) -> 
     refuses_usage = (
         isinstance(error, InvalidRequestError)
         and traits.stream_usage
-        and b'"stream_options"' in prepared.request.body
+        and prepared.stream_options
         and ("stream_options" in error.body or "include_usage" in error.body)
     )
     if refuses_usage:
