@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from time import sleep
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from minicpm_core._inbound import ACCEPTED, Body, Inflater, inflater_for, lower_headers
 from minicpm_core._pools import hang_up, http_request, sync_pool
+from minicpm_core._uploads import AsyncUpload, Upload
 from minicpm_core.config import Timeouts
 from minicpm_core.errors import APIConnectionError, APIError, ConfigurationError, MiniCPMError
+from minicpm_core.protocol.body import PiecedBody
 from minicpm_core.protocol.flow import Failure, Opened, Outcome, Reply, Send, Sleep
 from minicpm_core.protocol.transport import failure_for
 
@@ -38,6 +40,8 @@ class ExchangeBase:
         client: Whose call it is.
     """
 
+    _upload_by: ClassVar[type[Upload | AsyncUpload]]
+
     def __init__(self, client: ClientBase) -> None:
         self.client = client
         self._http_client = client._http_client  # noqa: SLF001 - a part of it
@@ -46,6 +50,7 @@ class ExchangeBase:
         self._lane: Any = None
         self._response: Any = None
         self._inflater: Inflater | None = None
+        self._upload: Upload | AsyncUpload | None = None
         self._finished = False
         self._read_seconds: float | None = None
 
@@ -53,18 +58,23 @@ class ExchangeBase:
         """The request as an object of the HTTP library."""
         timeouts = request.timeout or self.client.config.timeout
         headers = request.headers if "accept-encoding" in request.headers else _with_encoding(request)
+        body: bytes | Upload | AsyncUpload
+        if isinstance(request.body, PiecedBody):
+            body = self._upload = self._upload_by(request.body)
+        else:
+            body, self._upload = request.body, None
         if self._http_client is None:
             timeouts = _DEFAULT_TIMEOUTS if timeouts is None else timeouts
-            sent = http_request(
-                request.method, self._url + request.path, headers=headers, body=request.body, timeouts=timeouts
-            )
+            sent = http_request(request.method, self._url + request.path, headers=headers, body=body, timeouts=timeouts)
         else:  # with its own headers, cookies and, unless ours are set, timeouts
             extensions = {} if timeouts is None else {"timeout": timeouts.as_dict()}
+            if self._upload is not None:
+                headers = {**headers, "content-length": str(len(self._upload))}
             sent = self._http_client.build_request(
                 request.method,
                 self._url + request.path,
                 headers=headers,
-                content=request.body or None,
+                content=body or None,
                 extensions=extensions,
             )
         self._read_seconds = sent.extensions.get("timeout", {}).get("read")
@@ -75,8 +85,11 @@ class ExchangeBase:
 
         Raises:
             ConfigurationError: The host name cannot be one.
+            InvalidMediaError: A file could not be sent, whatever the transport made of it.
             Exception: The same, if it is none of a transport.
         """
+        if self._upload is not None and self._upload.error is not None:
+            raise self._upload.error from None
         if isinstance(error, APIError):
             return error
         if isinstance(error, UnicodeError):  # what a resolver says of a label that is empty or too long
@@ -98,6 +111,7 @@ class ExchangeBase:
 class Exchange(ExchangeBase):
     """One call: drives a flow, and holds the response that is open."""
 
+    _upload_by: ClassVar[type[Upload | AsyncUpload]] = Upload
     _pool: Any = None
     _chunks: Iterator[bytes] = iter(())
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import sleep
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from minicpm_core._exchange import DRAIN_SECONDS, OK, ExchangeBase, is_stale, leave_answer_behind
 from minicpm_core._inbound import Body, inflater_for, lower_headers
 from minicpm_core._lanes import close_soon, run_to_end
 from minicpm_core._pools import async_pool
+from minicpm_core._uploads import AsyncUpload, Upload
 from minicpm_core.errors import APIError
 from minicpm_core.protocol.flow import Failure, Opened, Outcome, Reply, Send, Sleep
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 class AsyncExchange(ExchangeBase):
     """One call: drives a flow, and holds the response that is open."""
 
+    _upload_by: ClassVar[type[Upload | AsyncUpload]] = AsyncUpload
     _pool: Any = None
     _loop: Any = None
     _chunks: Any = None

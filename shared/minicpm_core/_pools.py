@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from minicpm_core._uploads import AsyncUpload, Upload
     from minicpm_core.config import Timeouts
 
 MOST_LANES = 1000
@@ -185,7 +186,7 @@ def _target(url: str) -> tuple[httpx.URL, bytes]:
 
 
 def http_request(
-    method: str, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    method: str, url: str, *, headers: Mapping[str, str], body: bytes | Upload | AsyncUpload, timeouts: Timeouts
 ) -> httpx.Request:
     """A request as an object of httpx, complete: a transport adds nothing to it.
 
@@ -200,7 +201,9 @@ def http_request(
         raw.append((b"content-length", b"%d" % len(body)))
     raw += [(name.encode(), value.encode()) for name, value in headers.items()]
     extensions = {"timeout": timeouts.as_dict()}
-    return httpx.Request(method, target, headers=raw, stream=httpx.ByteStream(body), extensions=extensions)
+    if isinstance(body, bytes):
+        return httpx.Request(method, target, headers=raw, stream=httpx.ByteStream(body), extensions=extensions)
+    return httpx.Request(method, target, headers=raw, content=body, extensions=extensions)
 
 
 def hang_up(socket: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from minicpm_core._uploads import Upload
 from minicpm_core.backends import BACKENDS, BackendName
 from minicpm_core.config import ClientConfig
 from minicpm_core.protocol.options import merged_options
@@ -15,6 +16,7 @@ from minicpm_core.types import Message
 from tests.support.server import sse
 
 if TYPE_CHECKING:
+    from minicpm_core.protocol.request import Request
     from minicpm_core.types import Choice, Completion, Delta
 
 PLAIN = ReplyContext()
@@ -60,5 +62,10 @@ def prepare(
 
 def body_of(*messages: Message, **how: Any) -> dict[str, Any]:
     """The body of such a request, parsed."""
-    body: dict[str, Any] = json.loads(prepare(*messages, **how).request.body)
+    body: dict[str, Any] = json.loads(bytes_of(prepare(*messages, **how).request))
     return body
+
+
+def bytes_of(request: Request) -> bytes:
+    """A body as it is sent."""
+    return request.body if isinstance(request.body, bytes) else b"".join(Upload(request.body))

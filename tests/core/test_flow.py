@@ -37,7 +37,7 @@ from minicpm_core.protocol.flow import (
 )
 from minicpm_core.protocol.request import ServerTraits
 from minicpm_core.types import Completion, Delta
-from tests.core.support import prepare
+from tests.core.support import bytes_of, prepare
 from tests.support.server import chunk, completion, sse
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Drive:
 
     def body(self, number: int) -> dict[str, Any]:
         sends = [c for c in self.commands if isinstance(c, Send)]
-        found: dict[str, Any] = json.loads(sends[number].request.body)
+        found: dict[str, Any] = json.loads(bytes_of(sends[number].request))
         return found
 
 

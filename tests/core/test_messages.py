@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicpm_core.errors import InvalidInputError, MiniCPMError, UnsupportedContentError
-from minicpm_core.parts import ImagePart, ImageSource, TextPart
+from minicpm_core.parts import FileBody, ImagePart, ImageSource, TextPart
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.types import Message, ToolCall
 
@@ -20,8 +20,12 @@ _CALL = ToolCall("a", "look", '{"x": 1}')
 _USER = Message("user", "Hello.")
 
 
+def _shown(data: bytes | FileBody) -> str:
+    return f"<{data.path}>" if isinstance(data, FileBody) else f"<{data.decode()}>"
+
+
 def _rendered(*messages: Message, field: str | None = "reasoning") -> list[dict[str, Any]]:
-    return render(normalise(messages), splice=lambda part: f"<{part.base64.decode()}>", reasoning_field=field)
+    return render(normalise(messages), splice=_shown, reasoning_field=field)
 
 
 # --- Order and roles -------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from minicpm_core.errors import ConfigurationError, InvalidInputError
 from minicpm_core.parts import ImagePart, TextPart
 from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
 from minicpm_core.types import Message, ToolCall
-from tests.core.support import USER, body_of, prepare
+from tests.core.support import USER, body_of, bytes_of, prepare
 
 _SWITCHES: set[BackendName] = {"modelbest", "vllm", "sglang", "llamacpp", "transformers"}
 
@@ -30,7 +30,7 @@ def test_the_plain_case() -> None:
     request = prepared.request
     assert (request.method, request.path, request.stream) == ("POST", "/chat/completions", False)
     assert request.timeout == Timeouts(5.0, 5.0, 5.0, 5.0)
-    assert json.loads(request.body) == {
+    assert json.loads(bytes_of(request)) == {
         "model": "MiniCPM-V-4.6-Instruct",
         "messages": [{"role": "user", "content": "Hello."}],
         "temperature": 0.5,
@@ -50,8 +50,8 @@ def test_a_stream_asks_for_usage_unless_told_otherwise() -> None:
 def test_text_is_sent_as_utf_8_and_not_escaped() -> None:
     text = '你好 🙂 \u2028 \x00 " \\ </think>'
     prepared = prepare(Message("user", text))
-    assert "你好 🙂 \u2028".encode() in prepared.request.body
-    assert json.loads(prepared.request.body)["messages"][0]["content"] == text
+    assert "你好 🙂 \u2028".encode() in bytes_of(prepared.request)
+    assert json.loads(bytes_of(prepared.request))["messages"][0]["content"] == text
 
 
 def test_another_model_may_be_asked_for() -> None:
@@ -80,7 +80,7 @@ def test_pictures_stand_where_they_were_put_byte_for_byte(pictures: list[bytes],
 
 def test_a_large_picture_is_spliced_not_encoded() -> None:
     data = base64.b64encode(os.urandom(3_000_000))
-    body = prepare(Message("user", (TextPart("x"), ImagePart(data, "image/jpeg", 9, 9)))).request.body
+    body = bytes_of(prepare(Message("user", (TextPart("x"), ImagePart(data, "image/jpeg", 9, 9)))).request)
     assert body.count(data) == 1
     assert len(body) < len(data) + 300
 
@@ -107,7 +107,7 @@ def test_thinking_is_said_explicitly_where_the_server_has_a_switch(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         prepared = prepare(backend=backend, model=model, thinking=asked)
-    body = json.loads(prepared.request.body)
+    body = json.loads(bytes_of(prepared.request))
     if backend in _SWITCHES:
         assert body["chat_template_kwargs"] == {"enable_thinking": thinks}
     else:
@@ -169,7 +169,7 @@ def test_own_template_and_stream_settings_are_added_to_ours() -> None:
 
 def test_an_own_switch_of_thinking_wins_and_the_answer_is_read_accordingly() -> None:
     on = prepare(extra_body={"chat_template_kwargs": {"enable_thinking": True}})
-    assert json.loads(on.request.body)["chat_template_kwargs"] == {"enable_thinking": True}
+    assert json.loads(bytes_of(on.request))["chat_template_kwargs"] == {"enable_thinking": True}
     assert on.context.thinking
     off = prepare(thinking=True, extra_body={"chat_template_kwargs": {"enable_thinking": False}})
     assert not off.context.thinking

@@ -8,7 +8,7 @@ Here messages are brought into the form that they take, or refused by name befor
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
 from minicpm_core.parts import ImagePart, ImageSource, TextPart
@@ -17,8 +17,10 @@ from minicpm_core.types import Message
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from minicpm_core.parts import Part
+    from minicpm_core.parts import FileBody, Part
     from minicpm_core.types import ToolCall
+
+    Splice: TypeAlias = Callable[[bytes | FileBody], str]
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
@@ -86,14 +88,13 @@ def _tool_result(message: Message) -> Message:
     return Message("tool", _join_text(message.parts), tool_call_id=message.tool_call_id)
 
 
-def render(
-    messages: Sequence[Message], *, splice: Callable[[ImagePart], str], reasoning_field: str | None
-) -> list[dict[str, Any]]:
+def render(messages: Sequence[Message], *, splice: Splice, reasoning_field: str | None) -> list[dict[str, Any]]:
     """Normalised messages as the JSON objects of a request.
 
     Args:
         messages: From `normalise`, their pictures read.
-        splice: Gives the text that stands in for a picture's base64 until the body is put together.
+        splice: Gives the text that stands in for a medium's base64, or a file that is to be sent as such, until the
+            body is put together.
         reasoning_field: Where an assistant turn carries its thoughts; `None` if the server takes none.
     """
     last_user = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
@@ -103,9 +104,7 @@ def render(
     ]
 
 
-def _render(
-    message: Message, number: int, splice: Callable[[ImagePart], str], reasoning_field: str | None
-) -> dict[str, Any]:
+def _render(message: Message, number: int, splice: Splice, reasoning_field: str | None) -> dict[str, Any]:
     rendered: dict[str, Any] = {"role": message.role, "content": _content(message, number, splice)}
     if message.name:
         rendered["name"] = message.name
@@ -118,7 +117,7 @@ def _render(
     return rendered
 
 
-def _content(message: Message, number: int, splice: Callable[[ImagePart], str]) -> str | list[dict[str, Any]]:
+def _content(message: Message, number: int, splice: Splice) -> str | list[dict[str, Any]]:
     parts = message.parts
     if all(isinstance(part, TextPart) for part in parts):
         text = _join_text(parts)
@@ -131,7 +130,7 @@ def _content(message: Message, number: int, splice: Callable[[ImagePart], str]) 
             if part.text:
                 rendered.append({"type": "text", "text": part.text})
         elif isinstance(part, ImagePart):
-            image: dict[str, Any] = {"url": f"data:{part.media_type};base64,{splice(part)}"}
+            image: dict[str, Any] = {"url": f"data:{part.media_type};base64,{splice(part.base64)}"}
             if part.detail:
                 image["detail"] = part.detail
             rendered.append({"type": "image_url", "image_url": image})
