@@ -190,11 +190,13 @@ def _take(response: httpcore.Response, watch: _Watch, most: int) -> bytes | str:
     raw, body = 0, io.BytesIO()
     for data in response.iter_stream():
         watch.left()
-        raw += len(data)
+        raw += len(data)  # counted apart: what follows the end of compressed data unpacks to nothing
         for piece in inflater.feed(data) if inflater else (data,):
             body.write(piece)
-            if max(raw, body.tell()) > most:
+            if body.tell() > most:
                 raise _too_large(watch, most)
+        if raw > most:
+            raise _too_large(watch, most)
     if inflater:
         inflater.finish()
     if not body.tell():
@@ -221,6 +223,7 @@ def _addresses(target: Target, watch: _Watch, timeouts: Timeouts) -> list[str]:
     while found is None and time.monotonic() < until:
         with contextlib.suppress(queue.Empty):
             found = answers.get(timeout=watch.left(_SLICE))
+    watch.left()
     if not found:
         raise InvalidMediaError(f"{watch.label} could not be fetched: its host could not be found.")
     if not target.allowed:
