@@ -50,7 +50,7 @@ def image_block(
         ```
     """
     with langchain_errors():
-        part = load_image(_source(image), accept=_ANY_TYPE)
+        (part,) = load_image(_source(image), accept=_ANY_TYPE)
     block: dict[str, Any] = {"type": "image", "base64": part.base64.decode("ascii"), "mime_type": part.media_type}
     if detail is not None:
         block["extras"] = {"detail": detail}

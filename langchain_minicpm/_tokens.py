@@ -82,5 +82,5 @@ def _texts(message: Message) -> str:
 def _size(part: ImageSource) -> tuple[int, int]:
     if part.kind == "url":
         return _UNREAD
-    read = load_image(part, accept=_ANY_TYPE)
+    (read,) = load_image(part, accept=_ANY_TYPE)
     return read.width, read.height

@@ -109,7 +109,7 @@ def _emulator(stack: ExitStack, *, watched: bool) -> Connection:
 
 def _opening(path: Path, settings: dict[str, Any], *, local: bool, out: Console) -> None:
     """The photograph, who is asked, and what."""
-    part = load_image(image_from_path(path), accept=frozenset({"image/jpeg", "image/png"}))
+    (part,) = load_image(image_from_path(path), accept=frozenset({"image/jpeg", "image/png"}))
     out.print()
     out.print(Text("MiniCPM through LangChain and LlamaIndex", style=HEADING))
     out.print()

@@ -8,7 +8,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any, cast
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageDraw
 
 if TYPE_CHECKING:
     from minicpm_core.parts import ImagePart
@@ -26,6 +26,24 @@ def quarters(size: tuple[int, int] = (64, 32)) -> Image.Image:
     image.paste(GREEN, (width // 2, 0, width, height // 2))
     image.paste(BLUE, (0, height // 2, width // 2, height))
     image.paste(WHITE, (width // 2, height // 2, width, height))
+    return image
+
+
+def photo(size: tuple[int, int] = (600, 500)) -> Image.Image:
+    """What a camera might see: soft shapes, and the noise of a sensor in each channel."""
+    soft = quarters((16, 12)).resize(size, Image.Resampling.BICUBIC)
+    noise = Image.merge("RGB", [Image.effect_noise(size, 5) for _ in range(3)])
+    return ImageChops.add(soft, noise, 1, -128)
+
+
+def screenshot(size: tuple[int, int] = (600, 500)) -> Image.Image:
+    """What a program draws: lines of text on a flat ground, a coloured bar, a button."""
+    image = Image.new("RGB", size, (245, 246, 248))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, size[0], 40), fill=BLUE)
+    draw.rounded_rectangle((20, 60, 160, 100), 8, fill=GREEN)
+    for line in range(120, size[1] - 20, 22):
+        draw.text((20, line), "The quick brown fox jumps over the lazy dog. " * (size[0] // 250 + 1), fill="black")
     return image
 
 
@@ -68,6 +86,12 @@ def png_of_size(width: int, height: int) -> bytes:
 
 def data_url(data: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def one(parts: tuple[ImagePart, ...]) -> ImagePart:
+    """The only picture that came out."""
+    (part,) = parts
+    return part
 
 
 def content(part: ImagePart) -> bytes:

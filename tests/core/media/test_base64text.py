@@ -11,14 +11,14 @@ import pytest
 from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
 from minicpm_core.media import image_from_base64, image_from_url, load_image
 from minicpm_core.parts import ImageSource
-from tests.core.media.pictures import PNG_AND_JPEG, content, data_url, jpeg, png
+from tests.core.media.pictures import PNG_AND_JPEG, content, data_url, jpeg, one, png
 
 TEXT = base64.b64encode(png()).decode()
 URL_SAFE = TEXT.replace("+", "-").replace("/", "_")
 
 
 def read(source: ImageSource) -> bytes:
-    return load_image(source, accept=PNG_AND_JPEG).base64
+    return one(load_image(source, accept=PNG_AND_JPEG)).base64
 
 
 def test_good_text_goes_through_as_the_same_characters() -> None:
@@ -120,5 +120,5 @@ def test_something_else_than_text_is_no_data_url() -> None:
 
 
 def test_a_jpeg_in_a_data_url_that_says_png_is_a_jpeg() -> None:
-    part = load_image(image_from_url(data_url(jpeg())), accept=PNG_AND_JPEG)
+    (part,) = load_image(image_from_url(data_url(jpeg())), accept=PNG_AND_JPEG)
     assert (part.media_type, content(part)) == ("image/jpeg", jpeg())

@@ -10,7 +10,7 @@ from PIL import Image
 
 from minicpm_core.errors import InvalidMediaError, MiniCPMError
 from minicpm_core.media import MediaLimits, image_from_bytes, image_from_url, load_image
-from tests.core.media.pictures import PNG_AND_JPEG, chunk, data_url, encoded, exif_block
+from tests.core.media.pictures import PNG_AND_JPEG, chunk, data_url, encoded, exif_block, one
 
 if TYPE_CHECKING:
     from minicpm_core.parts import ImagePart, ImageSource
@@ -25,7 +25,7 @@ LATE_EXIF = PNG[:-12] + chunk(b"eXIf", exif_block(6).removeprefix(b"Exif\0\0")) 
 
 def outcome(source: ImageSource, accept: frozenset[str] = PNG_AND_JPEG) -> ImagePart | type[MiniCPMError]:
     try:
-        return load_image(source, accept=accept)
+        return one(load_image(source, accept=accept))
     except MiniCPMError as error:
         return type(error)
 
@@ -58,11 +58,11 @@ def test_text_and_bytes_come_to_the_same(data: bytes, accept: frozenset[str]) ->
 
 def test_the_outcomes_are_those_that_are_wanted() -> None:
     for data in (JPEG, PNG):
-        part = load_image(image_from_url(data_url(data)), accept=PNG_AND_JPEG)
+        (part,) = load_image(image_from_url(data_url(data)), accept=PNG_AND_JPEG)
         assert data_url(data).endswith(part.base64.decode())
         assert (part.width, part.height) == (400, 300)
     for data in (TURNED, LATE_EXIF):
-        assert load_image(image_from_url(data_url(data)), accept=PNG_AND_JPEG).width == 300
+        assert one(load_image(image_from_url(data_url(data)), accept=PNG_AND_JPEG)).width == 300
     assert outcome(image_from_url(data_url(PNG[:200_000]))) is InvalidMediaError
 
 
@@ -79,7 +79,7 @@ def test_the_limits_hold() -> None:
         with pytest.raises(InvalidMediaError, match="too large"):
             load_image(source, accept=PNG_AND_JPEG, limits=limits)
     exact = MediaLimits(max_pixels=400 * 300, max_bytes=len(PNG))
-    assert load_image(source, accept=PNG_AND_JPEG, limits=exact).width == 400
+    assert one(load_image(source, accept=PNG_AND_JPEG, limits=exact)).width == 400
 
 
 def test_a_text_far_beyond_the_limit_is_refused_unread() -> None:

@@ -21,6 +21,7 @@ from tests.core.media.pictures import (
     encoded,
     exif_block,
     jpeg,
+    one,
     png,
     quarters,
     shown,
@@ -52,7 +53,7 @@ def test_a_turned_picture_is_sent_upright(kind: str, turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     data = encoded(quarters(), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
-    part = load_image(image_from_bytes(data), accept=EVERYTHING)
+    (part,) = load_image(image_from_bytes(data), accept=EVERYTHING)
     assert (part.width, part.height) == ((32, 64) if turn >= 5 else (64, 32))
     assert shown(part).size == (part.width, part.height)
     assert difference(shown(part), as_seen(data)) <= 12
@@ -63,29 +64,29 @@ def test_a_turned_picture_is_sent_upright(kind: str, turn: int) -> None:
 @pytest.mark.parametrize("turn", TURNS)
 def test_both_byte_orders_of_exif_are_read(turn: int, order: str) -> None:
     data = jpeg(exif=exif_block(turn, order))
-    assert difference(shown(load_image(image_from_bytes(data), accept=PNG_AND_JPEG)), as_seen(data)) <= 12
+    assert difference(shown(one(load_image(image_from_bytes(data), accept=PNG_AND_JPEG))), as_seen(data)) <= 12
 
 
 def test_exif_after_the_pixels_of_a_png_counts() -> None:
-    part = load_image(image_from_bytes(_png_with_late_exif(exif_block(6))), accept=PNG_AND_JPEG)
+    (part,) = load_image(image_from_bytes(_png_with_late_exif(exif_block(6))), accept=PNG_AND_JPEG)
     assert (part.width, part.height) == (32, 64)
 
 
 def test_a_jpeg_stays_a_jpeg_when_it_is_turned() -> None:
-    part = load_image(image_from_bytes(jpeg(exif=exif_block(3))), accept=PNG_AND_JPEG)
+    (part,) = load_image(image_from_bytes(jpeg(exif=exif_block(3))), accept=PNG_AND_JPEG)
     assert part.media_type == "image/jpeg"
 
 
 def test_nothing_turns_twice() -> None:
-    once = load_image(image_from_bytes(jpeg(exif=exif_block(6))), accept=PNG_AND_JPEG)
-    again = load_image(image_from_bytes(content(once)), accept=PNG_AND_JPEG)
+    (once,) = load_image(image_from_bytes(jpeg(exif=exif_block(6))), accept=PNG_AND_JPEG)
+    (again,) = load_image(image_from_bytes(content(once)), accept=PNG_AND_JPEG)
     assert again == once
 
 
 @pytest.mark.parametrize("turn", [0, 1, 9, 65535])
 def test_upright_and_senseless_orientations_leave_the_file_as_it_is(turn: int) -> None:
     data = jpeg(exif=exif_block(turn))
-    assert content(load_image(image_from_bytes(data), accept=PNG_AND_JPEG)) == data
+    assert content(one(load_image(image_from_bytes(data), accept=PNG_AND_JPEG))) == data
 
 
 def _pil(turn: int, *, loaded: bool) -> ImageSource:
@@ -98,20 +99,20 @@ def _pil(turn: int, *, loaded: bool) -> ImageSource:
 @pytest.mark.parametrize("loaded", [True, False])
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_pil_image_that_carries_exif_is_sent_upright(turn: int, loaded: bool) -> None:
-    part = load_image(_pil(turn, loaded=loaded), accept=PNG_AND_JPEG)
+    (part,) = load_image(_pil(turn, loaded=loaded), accept=PNG_AND_JPEG)
     assert difference(shown(part), as_seen(encoded(quarters(), "PNG", exif=exif_block(turn)))) == 0
 
 
 def test_a_pil_image_that_was_turned_already_is_not_turned_again() -> None:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(jpeg(exif=exif_block(6)))))
-    part = load_image(image_from_pil(image), accept=PNG_AND_JPEG)
+    (part,) = load_image(image_from_pil(image), accept=PNG_AND_JPEG)
     assert (part.width, part.height) == (32, 64)
 
 
 def test_a_pil_image_with_broken_exif_is_sent_as_it_is() -> None:
     image = quarters()
     image.info["exif"] = b"no such thing"
-    assert difference(shown(load_image(image_from_pil(image), accept=PNG_AND_JPEG)), quarters()) == 0
+    assert difference(shown(one(load_image(image_from_pil(image), accept=PNG_AND_JPEG))), quarters()) == 0
 
 
 GOOD = exif_block(6)

@@ -72,7 +72,7 @@ WHOLE = [
 def harmless(source: ImageSource, accept: frozenset[str]) -> None:
     """Load it; the library's own errors are fine, anything else is not."""
     with contextlib.suppress(UnsupportedContentError):
-        part = load_image(source, accept=accept, limits=LIMITS)
+        (part,) = load_image(source, accept=accept, limits=LIMITS)
         assert shown(part).size == (part.width, part.height)
 
 
@@ -118,7 +118,7 @@ def test_every_wrapping_of_base64_gives_the_same_bytes_back(extra: bytes, line: 
     text = (base64.urlsafe_b64encode if url_safe else base64.b64encode)(data).decode()
     lines = "\n".join(text[at : at + line] for at in range(0, len(text), line))
     for source in (image_from_base64(lines), image_from_url(f"data:image/png;base64,{lines}")):
-        part = load_image(source, accept=PNG_AND_JPEG)
+        (part,) = load_image(source, accept=PNG_AND_JPEG)
         assert part.base64 == base64.b64encode(data)
         assert content(part) == data
 
@@ -135,7 +135,7 @@ def test_every_pil_image_is_sent_whole_and_left_alone(
     image = Image.frombytes("L", (width, height), bytes((x * 37) % 256 for x in range(width * height)))
     image = image.convert("I").convert("I;16") if mode == "I;16" else image.convert("RGB").convert(mode)
     before = image.tobytes()
-    part = load_image(image_from_pil(image), accept=accept)
+    (part,) = load_image(image_from_pil(image), accept=accept)
     assert (part.width, part.height) == shown(part).size == (width, height)
     assert part.media_type in accept
     assert image.tobytes() == before
@@ -147,7 +147,7 @@ def test_no_promised_size_is_believed_beyond_the_limit(width: int, height: int) 
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
     fits = 0 < width * height <= LIMITS.max_pixels
     with contextlib.nullcontext() if fits else contextlib.suppress(UnsupportedContentError):
-        part = load_image(image_from_bytes(data), accept=PNG_AND_JPEG, limits=LIMITS)
+        (part,) = load_image(image_from_bytes(data), accept=PNG_AND_JPEG, limits=LIMITS)
         assert fits
         assert (part.width, part.height) == (width, height)
 

@@ -10,7 +10,7 @@ from PIL import Image, features
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, MiniCPMError, UnsupportedContentError
 from minicpm_core.media import image_from_bytes, load_image
 from minicpm_core.media.sniff import lookalike, sniff
-from tests.core.media.pictures import PNG_AND_JPEG, data_url, encoded, jpeg, png, quarters
+from tests.core.media.pictures import PNG_AND_JPEG, data_url, encoded, jpeg, one, png, quarters
 
 
 def brands(major: bytes, *compatible: bytes) -> bytes:
@@ -107,7 +107,7 @@ def test_no_content_of_a_file_starts_another_decoder() -> None:
 @pytest.mark.parametrize("tail", [b"<html></html>", b"%PDF-1.4", b"PK\x03\x04" + bytes(30), b"\0" * 100])
 def test_a_picture_with_something_behind_it_is_still_that_picture(tail: bytes) -> None:
     for data, media_type in ((png(), "image/png"), (jpeg(), "image/jpeg")):
-        assert load_image(image_from_bytes(data + tail), accept=PNG_AND_JPEG).media_type == media_type
+        assert one(load_image(image_from_bytes(data + tail), accept=PNG_AND_JPEG)).media_type == media_type
 
 
 @pytest.mark.parametrize(

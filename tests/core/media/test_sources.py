@@ -23,7 +23,7 @@ from minicpm_core.media import (
     load_image,
 )
 from minicpm_core.parts import ImagePart, ImageSource
-from tests.core.media.pictures import PNG_AND_JPEG, content, data_url, jpeg, png, quarters, shown
+from tests.core.media.pictures import PNG_AND_JPEG, content, data_url, jpeg, one, png, quarters, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def load(source: ImageSource, limits: MediaLimits | None = None) -> ImagePart:
-    return load_image(source, accept=PNG_AND_JPEG, limits=limits or MediaLimits())
+    return one(load_image(source, accept=PNG_AND_JPEG, limits=limits or MediaLimits()))
 
 
 class _PathLike:
@@ -226,12 +226,9 @@ class TestBytes:
 
 class TestUrls:
     @pytest.mark.parametrize("url", ["https://example.com/a.png", "HTTP://example.com/a.png"])
-    def test_a_web_address_is_taken_and_refused_on_reading_as_not_supported_yet(self, url: str) -> None:
+    def test_a_web_address_is_kept_as_it_is(self, url: str) -> None:
         source = image_from_url(url)
-        assert source.kind == "url"
-        with pytest.raises(UnsupportedContentError, match="not supported yet") as caught:
-            load(source)
-        assert not isinstance(caught.value, InvalidMediaError)
+        assert (source.kind, source.value) == ("url", url)
 
     @pytest.mark.parametrize(
         "url", ["file:///etc/passwd", "ftp://example.com/a.png", "/etc/passwd", "photo.jpg", "C:\\a.png", ""]

@@ -21,6 +21,7 @@ from tests.core.media.pictures import (
     encoded,
     exif_block,
     jpeg,
+    one,
     png,
     quarters,
 )
@@ -50,9 +51,9 @@ def _no_pillow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("data", GOOD, ids=["png", "jpeg", "jpeg-exif", "gif", "webp"])
 def test_a_picture_that_is_fine_passes(data: bytes) -> None:
-    part = load_image(image_from_bytes(data), accept=EVERYTHING)
+    (part,) = load_image(image_from_bytes(data), accept=EVERYTHING)
     assert (content(part), part.width, part.height) == (data, 64, 32)
-    assert load_image(image_from_url(data_url(data)), accept=EVERYTHING) == part
+    assert one(load_image(image_from_url(data_url(data)), accept=EVERYTHING)) == part
 
 
 @pytest.mark.parametrize("data", TO_DECODE, ids=["turned", "tiff", "animated"])
@@ -84,7 +85,7 @@ def test_importing_the_package_and_passing_a_picture_on_does_not_import_pillow()
     """In an interpreter of its own, since this one has it already."""
     code = (
         "import sys, minicpm_core.media as m\n"
-        f"part = m.load_image(m.image_from_bytes({GOOD[0]!r}), accept=frozenset({{'image/png'}}))\n"
+        f"(part,) = m.load_image(m.image_from_bytes({GOOD[0]!r}), accept=frozenset({{'image/png'}}))\n"
         "assert part.width == 64\n"
         "sys.exit([name for name in sys.modules if name.split('.')[0] == 'PIL'] or 0)\n"
     )
