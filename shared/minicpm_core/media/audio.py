@@ -26,6 +26,9 @@ RATE = 16_000
 MAX_SECONDS = 3600
 """The longest recording: 36,000 tokens, 115 MB of WAV."""
 
+_LOWEST_RATE = 1000
+"""Telephones have 8,000. A few bytes at one a second would fill the memory."""
+
 _SAMPLE = 2
 _OTHER_CHUNKS = 64 * 1024
 """Bytes beside the sound that may pass along, such as a title."""
@@ -170,7 +173,7 @@ def _pieces(container: InputContainer, label: str, stop: threading.Event | None)
     if container.duration:
         _check_seconds(container.duration / _TIME_BASE / 2, label)  # it may be an estimate; what is decoded is counted
     found = False
-    mixer = _Mixer()
+    mixer = _Mixer(label)
     decoded = _Decoded(container, track, stop)
     for frame in decoded.frames():
         for piece in mixer.mixed(frame):
@@ -212,13 +215,16 @@ class _Decoded:
 class _Mixer:
     """Resamples; begins anew where the sound changes its rate, format or channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self._label = label
         self._resampler: Any = None
         self._shape: tuple[str, str, int] | None = None
 
     def mixed(self, frame: Any) -> Iterator[bytes]:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
+            if frame.sample_rate < _LOWEST_RATE:
+                raise InvalidMediaError(f"{self._label} has {frame.sample_rate} samples a second, which is no sound.")
             yield from self.rest()
             self._resampler = pyav().AudioResampler(format="s16", layout="mono", rate=RATE)
             self._shape = shape
@@ -230,7 +236,11 @@ class _Mixer:
             yield from self._pieces(None)
 
     def _pieces(self, frame: Any) -> Iterator[bytes]:
-        for mono in self._resampler.resample(frame):
+        try:
+            pieces = self._resampler.resample(frame)
+        except (pyav().FFmpegError, ValueError) as error:
+            raise InvalidMediaError(f"{self._label} has sound that cannot be converted: {reason(error)}.") from error
+        for mono in pieces:
             if mono.samples:
                 yield bytes(mono.planes[0])[: mono.samples * _SAMPLE]
 

@@ -204,6 +204,7 @@ def opened(
                     "format_whitelist": found.demuxer,
                     "codec_whitelist": ",".join(sorted(_DECODERS)),
                 },
+                metadata_errors="replace",
                 io_open=_refuse_to_open,
             )
         except av.FFmpegError as error:

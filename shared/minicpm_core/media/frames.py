@@ -63,7 +63,6 @@ class Track:
     """The picture track of an open file.
 
     Attributes:
-        rate: Frames a second as the file says, on average; `None` where it does not.
         problem: The last thing in the file that could not be decoded.
     """
 
@@ -90,7 +89,7 @@ class Track:
         self._jump = _JUMP
         self._lead = _LEAD.get(container.format.name, 0.0)
         self._origin = (container.start_time or 0) / _TIME_BASE
-        self.rate: float | None = float(stream.average_rate) if stream.average_rate else None
+        self._frame_lasts = 1 / float(stream.average_rate or 1)
         self.problem: Exception | None = None
         prepare_decoder(stream.codec_context, label)
         self._check_size(stream.width, stream.height)
@@ -181,7 +180,7 @@ class Track:
         """Frames from here on, with their seconds; what is broken is left out, and remembered."""
         context = self._stream.codec_context
         packets = self._container.demux(self._stream)
-        last = -1.0 / (self.rate or 1.0)
+        last = -self._frame_lasts
         while True:
             check_stop(self._stop)
             try:
@@ -201,7 +200,7 @@ class Track:
             for frame in decoded:
                 self._account(frame)
                 seconds = self._time(frame)
-                last = last + 1.0 / (self.rate or 1.0) if seconds is None else seconds
+                last = last + self._frame_lasts if seconds is None else seconds
                 yield last, frame
 
     def _time(self, timed: Any) -> float | None:

@@ -61,15 +61,15 @@ class Frame(NamedTuple):
     image: Image
 
 
-def plan(duration: float, rate_fps_of_file: float | None, sampling: VideoSampling) -> list[float]:
+def plan(duration: float, sampling: VideoSampling) -> list[float]:
     """The times at which frames are taken.
 
-    They are `start`, `start + step` and so on before `end`, where `step` is the longest of `1 / fps` (one second
-    without `fps`), of what leaves `num_frames` of them, and of the distance between two frames of the file.
+    They are `start`, `start + step` and so on before `end`, where `step` is `1 / fps` (one second without `fps`), or
+    longer where that would be more than `num_frames` of them.  How many frames the file has is not asked: an average
+    rate says nothing of a screen recording, and no frame is taken twice anyway.
 
     Args:
         duration: Seconds of the video.
-        rate_fps_of_file: Frames a second that it has, on average; `None` if unknown.
         sampling: `fps`, `num_frames`, `start` and `end`.
 
     Returns:
@@ -80,10 +80,7 @@ def plan(duration: float, rate_fps_of_file: float | None, sampling: VideoSamplin
     if end <= start:
         return [0.0] if start == 0 else []  # one frame may last no time at all
     span = end - start
-    steps = [1 / (sampling.fps or _DEFAULT_FPS), span / sampling.num_frames]
-    if rate_fps_of_file:
-        steps.append(1 / rate_fps_of_file)
-    step = max(steps)
+    step = max(1 / (sampling.fps or _DEFAULT_FPS), span / sampling.num_frames)
     count = min(max(1, math.ceil(span / step - _ROUNDING)), sampling.num_frames)
     return [start + number * step for number in range(count)]
 
@@ -160,7 +157,7 @@ def _track(container: InputContainer, *, limits: MediaLimits, label: str, stop: 
 def _sample(
     track: Track, duration: float, sampling: VideoSampling, *, label: str, progress: Progress | None
 ) -> list[Frame]:
-    times = plan(duration, track.rate, sampling)
+    times = plan(duration, sampling)
     if not times:
         raise InvalidMediaError(f"{label} lasts {duration:g} s, but is to begin at {sampling.start:g} s.")
     end = duration if sampling.end is None else min(sampling.end, duration)

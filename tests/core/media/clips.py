@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import struct
 from array import array
@@ -42,7 +43,7 @@ def numbered(count: int, size: tuple[int, int] = SIZE) -> list[Image.Image]:
     return [Image.new("RGB", size, shade(number)) for number in range(count)]
 
 
-def video(  # noqa: PLR0917
+def video(
     kind: str = "mp4",
     codec: str = "libx264",
     images: Iterable[Image.Image] | None = None,
@@ -79,7 +80,10 @@ def video(  # noqa: PLR0917
             stream.codec_context.sample_aspect_ratio = shape
         if times:
             stream.codec_context.time_base = Fraction(1, 1000)
-        track = file.add_stream("aac" if kind != "webm" else "libopus", rate=48_000) if sound else None
+        track: Any = None
+        if sound:
+            track = file.add_stream("libopus" if kind == "webm" else "aac", rate=48_000)
+            track.layout = "mono"
         for place, image in enumerate(frames):
             frame = av.VideoFrame.from_image(image)
             if times:
@@ -91,7 +95,7 @@ def video(  # noqa: PLR0917
     return buffer.getvalue()
 
 
-def recording(  # noqa: PLR0917
+def recording(
     kind: str = "wav",
     codec: str = "pcm_s16le",
     rate: int = 16_000,
@@ -122,9 +126,7 @@ def recording(  # noqa: PLR0917
     return buffer.getvalue()
 
 
-def _sing(  # noqa: PLR0917
-    file: Any, stream: Any, rate: int, channels: int, seconds: float, silent: Sequence[int] = ()
-) -> None:
+def _sing(file: Any, stream: Any, rate: int, channels: int, seconds: float, silent: Sequence[int] = ()) -> None:
     samples = array("h")
     for number in range(round(rate * seconds)):
         value = round(16_000 * math.sin(2 * math.pi * 440 * number / rate))
@@ -156,7 +158,7 @@ def quarter_video(kind: str = "mp4", size: tuple[int, int] = SIZE) -> bytes:
 def tone(wav: bytes) -> tuple[float, float]:
     """Pitch (Hz) and loudness (peak, 0 to 1) of a 16 kHz mono WAV, by zero crossings; the ends are left out."""
     samples = array("h", wav[44:])[800:-800]
-    crossings = sum(one < 0 <= other for one, other in zip(samples, samples[1:], strict=False))
+    crossings = sum(one < 0 <= other for one, other in itertools.pairwise(samples))
     return crossings * 16_000 / len(samples), max(map(abs, samples)) / 32_768
 
 
