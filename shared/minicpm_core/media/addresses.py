@@ -91,7 +91,7 @@ def check_address(address: str, host: str) -> None:
     if is_forbidden(address):
         raise UnsupportedContentError(
             f"{host} is not fetched from: it is not at a public address (but a private, local or reserved one). "
-            "If it is to be trusted, name it among the allowed hosts."
+            "If it is to be trusted, name it in media_hosts."
         )
 
 

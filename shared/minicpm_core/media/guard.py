@@ -108,7 +108,7 @@ def check_url(url: str, hosts: frozenset[str] = frozenset()) -> Target:
     if port in BAD_PORTS and not by_port:
         raise UnsupportedContentError(
             f"{target.origin} is not fetched from: port {port} is not one of web servers. "
-            "If it is to be trusted, name it with its port among the allowed hosts."
+            "If it is to be trusted, name it with its port in media_hosts."
         )
     if address is not None and not target.allowed:
         check_address(address, target.origin)
