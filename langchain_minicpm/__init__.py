@@ -22,8 +22,11 @@ from minicpm_core._lazy import lazily  # noqa: E402
 from minicpm_core._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
+    from langchain_minicpm._files import audio_block, file_block, video_block
     from langchain_minicpm._images import image_block
 
-__all__ = ["ChatMiniCPM", "__version__", "image_block"]
+__all__ = ["ChatMiniCPM", "__version__", "audio_block", "file_block", "image_block", "video_block"]
 
-__getattr__, __dir__ = lazily(__name__, {"image_block": "_images"})
+_HOMES = {"audio_block": "_files", "file_block": "_files", "image_block": "_images", "video_block": "_files"}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,22 +1,19 @@
 """Content blocks, both ways: what LangChain messages hold to the core's parts, and answers to standard blocks.
 
-A block is read by a row of `_READERS`.  Kinds that this version cannot send are rows of `_REFUSED`, so that the error
-names the block and says what to do.  Only text in a message is ever read: a path or a `file:` URL is refused, since a
-message may come from a user, a tool or a model.
+A block is read by a row of `_READERS`; one of another kind is refused by name.
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from langchain_minicpm._media import MEDIA_READERS
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
-from minicpm_core.media import image_from_base64, image_from_url
 from minicpm_core.parts import TextPart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.messages import AIMessage, AIMessageChunk
     from langchain_core.messages import content as types
@@ -34,16 +31,6 @@ OUTPUT_ONLY: Final = frozenset({
     "tool_use",
 })  # fmt: skip
 """Blocks of an assistant turn that are no content to send back; its tool calls and reasoning are read apart."""
-
-_NOT_YET: Final = "is not supported yet: MiniCPM gets text and pictures in this version"
-_REFUSED: Final[dict[str, str]] = {
-    "audio": _NOT_YET,
-    "document": f"{_NOT_YET}. Send its text, or its pages as pictures",
-    "file": f"{_NOT_YET}. Send its text, or its pages as pictures",
-    "input_audio": _NOT_YET,
-    "video": f"{_NOT_YET}. Send some of its frames as pictures",
-    "video_url": f"{_NOT_YET}. Send some of its frames as pictures",
-}
 
 
 def parts_of(
@@ -78,8 +65,6 @@ def _part(block: str | Mapping[Any, Any], skip: frozenset[str]) -> Part | None:
     reader = _READERS.get(kind)
     if reader is not None:
         return reader(block)
-    if kind in _REFUSED:
-        raise UnsupportedContentError(f"The content block {kind!r} {_REFUSED[kind]}.")
     known = ", ".join(sorted(_READERS))
     raise UnsupportedContentError(f"The content block {kind!r} is not known. What can be sent: {known}.")
 
@@ -111,49 +96,8 @@ def _plain_text(block: Mapping[Any, Any]) -> Part | None:
     raise UnsupportedContentError("A text-plain block must hold its text: URLs and file ids are not read.")
 
 
-def _image(block: Mapping[Any, Any]) -> Part:
-    """A LangChain block, of version 1 (`base64`, `url`) or 0 (`data`), or an Anthropic one (`source`)."""
-    source = block.get("source")
-    if isinstance(source, Mapping):
-        inner = cast("Mapping[str, Any]", source)
-        return _image({"base64": inner.get("data"), "url": inner.get("url"), "file_id": inner.get("file_id"),
-                       "mime_type": inner.get("media_type")})  # fmt: skip
-    extras = block.get("extras")
-    detail = block.get("detail") or (
-        cast("Mapping[str, Any]", extras).get("detail") if isinstance(extras, Mapping) else None
-    )
-    encoded = block.get("base64") or block.get("data")
-    if isinstance(encoded, str | bytes):
-        if encoded[:5] in {"data:", b"data:"}:
-            return image_from_url(_decoded(encoded), detail=detail)
-        return image_from_base64(encoded, block.get("mime_type"), detail=detail)
-    url = block.get("url")
-    if isinstance(url, str):
-        return image_from_url(url, detail=detail)
-    if block.get("file_id") or block.get("source_type") == "id":
-        raise UnsupportedContentError(
-            "An image block with a file id cannot be sent: MiniCPM servers store no files. Send its bytes as Base64."
-        )
-    raise InvalidInputError("An image block must have 'base64' or a data URL under 'url'.")
-
-
-def _decoded(text: str | bytes) -> str:
-    return text if isinstance(text, str) else text.decode("ascii", "replace")
-
-
-def _image_url(block: Mapping[Any, Any]) -> Part:
-    """OpenAI's block: a URL, or an object with a URL and a detail."""
-    given = block.get("image_url")
-    inner = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {"url": given}
-    url = inner.get("url")
-    if not isinstance(url, str):
-        raise InvalidInputError("An image_url block must have a URL: {'image_url': {'url': 'data:image/…'}}.")
-    return image_from_url(url, detail=inner.get("detail"))
-
-
 _READERS: Final[dict[str, Callable[[Mapping[Any, Any]], Part | None]]] = {
-    "image": _image,
-    "image_url": _image_url,
+    **MEDIA_READERS,
     "refusal": lambda block: TextPart(str(block.get("refusal") or "")),
     "text": _text,
     "text-plain": _plain_text,

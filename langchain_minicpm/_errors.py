@@ -51,6 +51,10 @@ class InvalidInputError(core.InvalidInputError, langchain.ModelInvalidRequestErr
     """A message or a parameter cannot be sent. Nothing was sent."""
 
 
+class PromptTooLongError(core.PromptTooLongError, langchain.ContextOverflowError):
+    """The prompt cannot fit the model's context. Nothing was sent."""
+
+
 class UnsupportedContentError(core.UnsupportedContentError, langchain.ModelInvalidRequestError):
     """A kind of content that the model, the server or this version does not take. Nothing was sent."""
 
@@ -132,6 +136,7 @@ class MalformedReplyError(core.MalformedReplyError, langchain.ModelAPIError):
 CLASSES: Final[dict[type[core.MiniCPMError], type[core.MiniCPMError]]] = {
     core.ConfigurationError: ConfigurationError,
     core.InvalidInputError: InvalidInputError,
+    core.PromptTooLongError: PromptTooLongError,
     core.UnsupportedContentError: UnsupportedContentError,
     core.InvalidMediaError: InvalidMediaError,
     core.UnsupportedFeatureError: UnsupportedFeatureError,

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _PROFILED = frozenset({"model", "backend", "base_url"})
 """Fields on which the profile, and what was learned of the server, depend."""
-_SERVICES = ("http_client", "async_http_client", "rate_limiter", "cache")
+_SERVICES = ("http_client", "async_http_client", "rate_limiter", "cache", "media_progress")
 """Fields whose value is used, not owned: a deep copy uses the same."""
 
 
@@ -71,6 +71,27 @@ class MiniCPMSettings(BaseChatModel):
     """An `httpx.Client` (or httpx2's, or one with another transport) to use instead of the shared connections."""
     async_http_client: Any = Field(default=None, exclude=True, repr=False)
     """The same for the asynchronous methods."""
+
+    image_detail: str = "auto"
+    """`auto` sends no more pixels than the model looks at, `low` one tile of 448 x 448, `high` an overview and
+    cut-outs of up to 36 tiles, `original` the file as it is. A picture's own `detail` wins."""
+    image_quality: int = 90
+    """Of JPEG, 1 to 100, where a picture has to be encoded."""
+    image_frames: str = "first"
+    """Of an animation or a TIFF of several pages: `first`, or `all`."""
+    media_urls: str = "fetch"
+    """What is done with http(s) URLs: `fetch` here, with addresses checked; `pass` to servers that fetch themselves;
+    `refuse`."""
+    media_hosts: list[str] | None = None
+    """Hosts that may be fetched from although their addresses are private."""
+    media_limits: dict[str, Any] | None = None
+    """Bounds on each medium: `MediaLimits`, or its fields."""
+    video_sampling: dict[str, Any] | None = None
+    """Which frames of videos are sent: `VideoSampling`, or its fields. One frame a second, up to 32, by default."""
+    document_pages: int = 20
+    """The most pages of one document."""
+    media_progress: Any = Field(default=None, exclude=True, repr=False)
+    """Called with what is prepared, such as `video`, and how much of it is done, from 0 to 1."""
 
     temperature: float | None = None
     """0 for the likeliest answer; `None` leaves it to the server."""

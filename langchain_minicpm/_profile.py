@@ -1,19 +1,14 @@
-"""LangChain's profile of a model, from its card and what this version can send to its server."""
+"""LangChain's profile of a model, from its card and what its server takes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from minicpm_core.backends import BACKENDS, backend_for_url
 from minicpm_core.models import card_for
 
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
-
-    from minicpm_core.models import Modality
-
-SENDABLE: Final[frozenset[Modality]] = frozenset({"text", "image"})
-"""What this version sends. LangChain's middleware takes the profile at its word, so it must not promise more."""
 
 
 def profile_for(model: str, *, backend: str, base_url: str) -> ModelProfile:
@@ -27,17 +22,18 @@ def profile_for(model: str, *, backend: str, base_url: str) -> ModelProfile:
     card = card_for(model)
     server = BACKENDS.get(backend) if backend != "auto" else backend_for_url(base_url)  # type: ignore[call-overload]
     ignored = server.ignores if server else frozenset[str]()
-    takes = card.modalities & SENDABLE
+    takes = card.modalities
+    hears = "audio" in takes and (server is None or server.audio is not None)
     profile: ModelProfile = {
         "name": card.name,
         "text_inputs": "text" in takes,
         "image_inputs": "image" in takes,
-        "image_url_inputs": False,
-        "pdf_inputs": False,
-        "audio_inputs": "audio" in takes,
+        "image_url_inputs": "image" in takes,
+        "pdf_inputs": "image" in takes,
+        "audio_inputs": hears,
         "video_inputs": "video" in takes,
         "image_tool_message": "image" in takes,
-        "pdf_tool_message": False,
+        "pdf_tool_message": "image" in takes,
         "text_outputs": True,
         "image_outputs": False,
         "audio_outputs": False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from operator import itemgetter
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from minicpm_core.config import ClientConfig, Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.media.settings import MEDIA_FIELDS
 from minicpm_core.protocol.options import combined
 from minicpm_core.secret import MASK
 
@@ -38,14 +39,14 @@ OPTIONS: Final = (
 
 CONNECTION: Final = (
     "model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", "http_client",
-    "async_http_client",
+    "async_http_client", *MEDIA_FIELDS,
 )  # fmt: skip
 """Fields of the model object of which its clients are made."""
 
 _connection = itemgetter(*CONNECTION)
 
-UNSHARED: Final = ("api_key", "default_headers", "http_client", "async_http_client")
-"""Fields that stay behind when the model object is pickled: secrets, and what holds sockets."""
+UNSHARED: Final = ("api_key", "default_headers", "http_client", "async_http_client", "media_progress")
+"""Fields that stay behind when the model object is pickled: secrets, what holds sockets, and a callback."""
 
 _NOT_SENT: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 """Call arguments by which LangChain talks to itself."""
@@ -92,6 +93,12 @@ def settle(given: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
         settled["timeout"] = Timeouts(**cast("dict[str, Any]", settled["timeout"]))
     elif settled.get("timeout") is not None and not isinstance(settled["timeout"], int | float):
         settled["timeout"] = as_timeouts(settled["timeout"])
+    for name in ("media_limits", "video_sampling"):
+        if is_dataclass(settled.get(name)):
+            settled[name] = asdict(settled[name])  # plain types, which LangChain can store
+    hosts = settled.get("media_hosts")
+    if hosts is not None:
+        settled["media_hosts"] = [hosts] if isinstance(hosts, str) else list(hosts)
     config = config_of(settled)
     settled |= {"model": config.model, "base_url": config.base_url, "backend": config.backend}
     settled["max_retries"] = config.max_retries
@@ -102,7 +109,7 @@ def settle(given: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
 
 def config_of(values: Mapping[str, Any]) -> ClientConfig:
     """The core's settings from the fields of a model object."""
-    names = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers")
+    names = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", *MEDIA_FIELDS)
     return ClientConfig.create(**{name: values.get(name) for name in names})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from langchain_core.caches import BaseCache
     from langchain_core.callbacks import Callbacks
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from minicpm_core.config import TimeoutSetting
+    from minicpm_core.media.limits import MediaLimits
+    from minicpm_core.media.settings import FramePolicy, MediaProgress, UrlPolicy
+    from minicpm_core.parts import Detail, VideoSampling
 
 
 class Settings(TypedDict, total=False):
@@ -30,6 +33,15 @@ class Settings(TypedDict, total=False):
     default_headers: Mapping[str, str] | None
     http_client: Any
     async_http_client: Any
+    image_detail: Detail | None
+    image_quality: int | None
+    image_frames: FramePolicy | None
+    media_urls: UrlPolicy | None
+    media_hosts: Iterable[str] | None
+    media_limits: MediaLimits | Mapping[str, Any] | None
+    video_sampling: VideoSampling | Mapping[str, Any] | None
+    document_pages: int | None
+    media_progress: MediaProgress | None
     temperature: float | None
     top_p: float | None
     max_tokens: int | None

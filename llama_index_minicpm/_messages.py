@@ -1,6 +1,6 @@
 """What LlamaIndex says to the model: its messages, blocks and image documents as the core's `Message`s.
 
-Nothing is read, fetched or decoded here: a picture becomes an `ImageSource`, which the core's client resolves (the
+Nothing is read, fetched or decoded here: a medium becomes a `Source`, which the core's client resolves (the
 async one off the event loop).  The caller's objects are only looked at.
 """
 
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -28,8 +28,8 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.schema import ImageNode, MediaResource, Node, NodeWithScore
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
-from minicpm_core.media import image_from_base64, image_from_file, image_from_path, image_from_url
-from minicpm_core.parts import TextPart
+from minicpm_core.media.sources import from_base64, from_path, from_url, from_value
+from minicpm_core.parts import AudioSource, DocumentSource, ImageSource, Source, TextPart, VideoSampling, VideoSource
 from minicpm_core.types import Message, ToolCall
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
     from llama_index.core.base.llms.types import BaseRecursiveContentBlock, ChatMessage
 
-    from minicpm_core.parts import ImageSource, Part
+    from minicpm_core.parts import Part
+
+S = TypeVar("S", bound=Source)
+_UNTITLED = "input_document"
+"""What LlamaIndex calls a document that has no title."""
 
 _ROLES: dict[MessageRole, str] = {
     MessageRole.SYSTEM: "system",
@@ -107,16 +111,20 @@ def image_source(image: Any) -> ImageSource:
 
 
 def _source(data: Any, path: Any, url: Any, owner: object, *, detail: str | None = None) -> ImageSource:
-    """A source from the three places that LlamaIndex has for a picture, looked at in its order."""
-    if isinstance(data, bytes | str):  # LlamaIndex keeps pictures as base64 text
-        return image_from_base64(data, detail=detail)
+    return _medium(ImageSource, data, path, url, owner, detail=detail)
+
+
+def _medium(cls: type[S], data: Any, path: Any, url: Any, owner: object, **more: Any) -> S:
+    """A source from the three places that LlamaIndex has for a medium, looked at in its order."""
+    if isinstance(data, bytes | str):  # LlamaIndex keeps media as base64 text
+        return from_base64(cls, data, **more)
     if data is not None:
-        return image_from_file(data, detail=detail)
+        return from_value(cls, data, **more)
     if path:
-        return image_from_path(path, detail=detail)
+        return from_path(cls, path, **more)
     if url:
-        return image_from_url(str(url), detail=detail)
-    raise UnsupportedContentError(f"{type(owner).__name__} holds no picture: give it data, a path or a data: URL.")
+        return from_url(cls, str(url), **more)
+    raise UnsupportedContentError(f"{type(owner).__name__} holds no {cls.noun}: give it data, a path or a URL.")
 
 
 @dataclass(slots=True)
@@ -155,11 +163,20 @@ class _Turn:
     def skip(self, block: CachePoint) -> None:
         """A hint for servers that cache prompts on request; MiniCPM's cache by themselves."""
 
-    def refuse(self, block: Any) -> None:
-        name = type(block).__name__
-        raise UnsupportedContentError(
-            f"{name} is not supported yet: this version sends text and pictures (ImageBlock)."
+    def video(self, block: VideoBlock) -> None:
+        sampling = None if block.fps is None else VideoSampling(fps=block.fps)
+        as_is = block.detail == "original"
+        self.parts.append(
+            _medium(VideoSource, block.video, block.path, block.url, block, sampling=sampling, as_is=as_is)
         )
+
+    def audio(self, block: AudioBlock) -> None:
+        self.parts.append(_medium(AudioSource, block.audio, block.path, block.url, block))
+
+    def document(self, block: DocumentBlock) -> None:
+        name = block.title if block.title != _UNTITLED else block.path and Path(block.path).name
+        path = Path(block.path) if block.path else None  # a document's may be text
+        self.parts.append(_medium(DocumentSource, block.data, path, block.url, block, name=name or None))
 
 
 _BLOCKS: dict[type, Callable[[_Turn, Any], None]] = {
@@ -170,9 +187,9 @@ _BLOCKS: dict[type, Callable[[_Turn, Any], None]] = {
     CitableBlock: _Turn.nested,
     CitationBlock: _Turn.nested,
     CachePoint: _Turn.skip,
-    AudioBlock: _Turn.refuse,
-    VideoBlock: _Turn.refuse,
-    DocumentBlock: _Turn.refuse,
+    AudioBlock: _Turn.audio,
+    VideoBlock: _Turn.video,
+    DocumentBlock: _Turn.document,
 }
 
 

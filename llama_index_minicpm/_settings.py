@@ -14,7 +14,10 @@ from typing_extensions import override
 from minicpm_core import AsyncMiniCPMClient, ChatOptions, ClientConfig, MiniCPMClient, ServerTraits
 from minicpm_core.config import Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.media.limits import MediaLimits
+from minicpm_core.media.settings import MEDIA_FIELDS
 from minicpm_core.models import card_for
+from minicpm_core.parts import VideoSampling
 
 DEFAULT_CONTEXT_WINDOW = 32_768
 """Tokens. What LlamaIndex packs into one prompt depends on it; servers often serve less than the model was made for."""
@@ -23,8 +26,8 @@ _OPTIONS = (
     "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
     "top_logprobs", "thinking", "stream_usage", "extra_body",
 )  # fmt: skip
-_CONNECTION = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers")
-_NOT_PICKLED = ("api_key", "default_headers", "http_client", "async_http_client")
+_CONNECTION = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", *MEDIA_FIELDS)
+_NOT_PICKLED = ("api_key", "default_headers", "http_client", "async_http_client", "media_progress")
 
 
 class MiniCPMSettings(FunctionCallingLLM):
@@ -45,6 +48,17 @@ class MiniCPMSettings(FunctionCallingLLM):
     http_client: Any = Field(default=None, exclude=True, repr=False, description="An httpx.Client of one's own.")
     async_http_client: Any = Field(
         default=None, exclude=True, repr=False, description="An httpx.AsyncClient of one's own."
+    )
+    image_detail: str | None = Field(default=None, description="auto, low, high or original: how much is sent.")
+    image_quality: int | None = Field(default=None, description="Of JPEG, where a picture has to be encoded.")
+    image_frames: str | None = Field(default=None, description="first or all, of an animation.")
+    media_urls: str | None = Field(default=None, description="fetch, pass or refuse http(s) URLs.")
+    media_hosts: list[str] | None = Field(default=None, description="Private hosts that may be fetched from.")
+    media_limits: MediaLimits | None = Field(default=None, description="Bounds on each medium.")
+    video_sampling: VideoSampling | None = Field(default=None, description="Which frames of videos are sent.")
+    document_pages: int | None = Field(default=None, description="The most pages of one document.")
+    media_progress: Any = Field(
+        default=None, exclude=True, repr=False, description="Told what is prepared, and how much of it is done."
     )
     temperature: float | None = Field(default=None, description="Sampling temperature.")
     top_p: float | None = Field(default=None, description="Nucleus sampling.")
@@ -96,6 +110,11 @@ class MiniCPMSettings(FunctionCallingLLM):
     def _timeouts(cls, timeout: Any) -> Any:
         """Take anything shaped like `httpx.Timeout`; numbers and dictionaries are Pydantic's to read."""
         return as_timeouts(timeout) if hasattr(timeout, "connect") else timeout
+
+    @field_validator("media_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, hosts: Any) -> Any:
+        return [hosts] if isinstance(hosts, str) else hosts
 
     # -- The settings in use -------------------------------------------------------------------------------------------
 
@@ -166,7 +185,7 @@ class MiniCPMSettings(FunctionCallingLLM):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """A copy that keeps the key, and shares HTTP clients that were handed in: they cannot be copied."""
         memo = {} if memo is None else memo
-        memo |= {id(client): client for client in (self.http_client, self.async_http_client)}
+        memo |= {id(used): used for used in (self.http_client, self.async_http_client, self.media_progress)}
         copied = super().__deepcopy__(memo)
         return copied._forget_clients()  # noqa: SLF001 - a MiniCPM too
 

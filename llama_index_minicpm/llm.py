@@ -21,7 +21,7 @@ from llama_index_minicpm._settings import MiniCPMSettings
 from llama_index_minicpm._tools import first_call_only, tool_request, tool_selections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from llama_index.core.base.llms.types import (
         ChatMessage,
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
     from minicpm_core import ChatOptions
     from minicpm_core.config import TimeoutSetting
+    from minicpm_core.media.limits import MediaLimits
+    from minicpm_core.media.settings import FramePolicy, MediaProgress, UrlPolicy
+    from minicpm_core.parts import Detail, VideoSampling
     from minicpm_core.types import Message
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -55,7 +58,7 @@ else:
 
 
 class MiniCPM(MiniCPMSettings):
-    """A MiniCPM model that LlamaIndex can talk to: text and pictures in, text, reasoning and tool calls out.
+    """A MiniCPM model that LlamaIndex can talk to: text and media in, text, reasoning and tool calls out.
 
     Example:
         ```python
@@ -82,6 +85,18 @@ class MiniCPM(MiniCPMSettings):
         default_headers: Sent with each request.
         http_client: An `httpx.Client` of one's own for the synchronous calls.
         async_http_client: An `httpx.AsyncClient` of one's own for the asynchronous ones.
+        image_detail: How much of a picture is sent: `auto` (9 tiles, no more than the model looks at), `low` (one
+            tile), `high` (an overview and cut-outs) or `original`. An `ImageBlock`'s own `detail` wins.
+        image_quality: Of JPEG, where a picture has to be encoded; 90 by default.
+        image_frames: Of an animation or a TIFF of several pages: the `first`, by default, or `all`.
+        media_urls: What is done with http(s) URLs: `fetch` here, by default, with addresses checked; `pass` to servers
+            that fetch themselves; `refuse`.
+        media_hosts: Hosts that may be fetched from although their addresses are private.
+        media_limits: Bounds on each medium.
+        video_sampling: Which frames of videos are sent; one a second, up to 32, by default. A `VideoBlock`'s own `fps`
+            wins, and its `detail="original"` sends the file as it is.
+        document_pages: The most pages of one document; 20 by default.
+        media_progress: Called with what is prepared, such as `video`, and how much of it is done, from 0 to 1.
         temperature, top_p, max_tokens, stop, seed, presence_penalty, frequency_penalty, logprobs, top_logprobs: As in
             the Chat Completions API.
         thinking: Whether to think before answering; `None` leaves it to the model.
@@ -112,6 +127,15 @@ class MiniCPM(MiniCPMSettings):
         default_headers: Mapping[str, str] | None = None,
         http_client: Any = None,
         async_http_client: Any = None,
+        image_detail: Detail | None = None,
+        image_quality: int | None = None,
+        image_frames: FramePolicy | None = None,
+        media_urls: UrlPolicy | None = None,
+        media_hosts: Iterable[str] | None = None,
+        media_limits: MediaLimits | None = None,
+        video_sampling: VideoSampling | None = None,
+        document_pages: int | None = None,
+        media_progress: MediaProgress | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
         max_tokens: int | None = None,

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from minicpm_core.backends import BACKENDS, Backend, backend_for_url
 from minicpm_core.config import ClientConfig
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.media import resolve_messages
 from minicpm_core.protocol.messages import normalise
 from minicpm_core.protocol.options import merged_options
 from minicpm_core.protocol.request import Prepared, ServerTraits, build_request
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping, Sequence
 
     from minicpm_core.config import ChatOptions
@@ -91,6 +93,17 @@ class ClientBase:
             else:
                 self.traits.backend = backend_for_url(self.config.base_url)
         return self.traits.backend
+
+    def _resolve(
+        self,
+        messages: Sequence[Message],
+        backend: Backend,
+        options: Mapping[str, Any],
+        stop: threading.Event | None = None,
+    ) -> Sequence[Message]:
+        """The conversation with its media read and prepared."""
+        model = options.get("model") or self.config.model
+        return resolve_messages(messages, backend, model=model, settings=self.config.media, stop=stop)
 
     def _preparer(
         self, backend: Backend, messages: Sequence[Message], options: Mapping[str, Any], *, stream: bool

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from minicpm_core._asking import Question
 from minicpm_core._base import ClientBase
@@ -13,11 +14,11 @@ from minicpm_core._exchange_aio import AsyncExchange
 from minicpm_core._pools import leave_async_pool
 from minicpm_core.backends import BACKENDS
 from minicpm_core.errors import APIError
-from minicpm_core.media import needs_io, resolve_messages
+from minicpm_core.media import needs_io
 from minicpm_core.protocol.flow import complete_flow, cut_short, detect_flow, models_flow, stream_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from minicpm_core.backends import Backend
@@ -53,7 +54,7 @@ class AsyncMiniCPMClient(ClientBase):
         """
         merged = self._checked(messages, options)
         backend = await self.backend()
-        resolved = await self._resolve(messages, backend)
+        resolved = await self._aresolve(messages, backend, merged)
         prepare = self._preparer(backend, resolved, merged, stream=False)
         async with AsyncExchange(self) as exchange:
             return await exchange.drive(complete_flow(prepare, self.config, self.traits))
@@ -72,7 +73,7 @@ class AsyncMiniCPMClient(ClientBase):
         """
         merged = self._checked(messages, options)
         backend = await self.backend()
-        resolved = await self._resolve(messages, backend)
+        resolved = await self._aresolve(messages, backend, merged)
         prepare = self._preparer(backend, resolved, merged, stream=True)
         exchange = AsyncExchange(self)
         try:
@@ -108,7 +109,7 @@ class AsyncMiniCPMClient(ClientBase):
         try:
             if self.traits.backend is None:
                 async with AsyncExchange(self) as exchange:
-                    self.traits.backend = await exchange.drive(detect_flow(self.config))
+                    await exchange.drive(detect_flow(self.config, self.traits))
                 self._ask_after = question.next_time()
             answered = True
         finally:
@@ -128,10 +129,16 @@ class AsyncMiniCPMClient(ClientBase):
         """Close."""
         await self.aclose()
 
-    async def _resolve(self, messages: Sequence[Message], backend: Backend) -> Sequence[Message]:
-        if needs_io(messages):
-            return await asyncio.to_thread(resolve_messages, messages, backend.image_types)
-        return resolve_messages(messages, backend.image_types)
+    async def _aresolve(
+        self, messages: Sequence[Message], backend: Backend, options: Mapping[str, Any]
+    ) -> Sequence[Message]:
+        if not needs_io(messages):
+            return self._resolve(messages, backend, options)
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(self._resolve, messages, backend, options, stop)
+        finally:
+            stop.set()  # a task that was cancelled leaves no thread that goes on decoding
 
 
 class AsyncCompletionStream:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BackendName: TypeAlias = Literal["modelbest", "vllm", "sglang", "llamacpp", "ollama", "transformers", "generic"]
 ThinkingSwitch: TypeAlias = Literal["chat_template_kwargs", "reasoning_effort", "none"]
 ReasoningField: TypeAlias = Literal["reasoning", "reasoning_content"]
+VideoShape: TypeAlias = Literal["mp4", "jpeg_frames", "input_video", "images"]
+AudioShape: TypeAlias = Literal["audio_url", "input_audio"]
+SamplingField: TypeAlias = Literal["media_io_kwargs", "video_url"]
 
 STANDARD_FIELDS: frozenset[str] = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n", "parallel_tool_calls", "presence_penalty",
@@ -45,6 +48,13 @@ class Backend:
         stream_usage: Takes `stream_options: {"include_usage": true}`.
         image_types: MIME types of pictures that it decodes.
         image_urls: Fetches http(s) pictures itself.
+        video: The shape that it takes videos in: an MP4 file or JPEG frames under `video_url`, a file under
+            `input_video`, or pictures, each after its time in text.
+        video_urls: Fetches http(s) videos itself.
+        video_sampling: Where it takes the sampling of a video that is sent as it is; `None` if nowhere.
+        audio: The shape that it takes recordings in; `None` if it takes none.
+        audio_types: Formats of recordings that it decodes; anything else is sent as 16 kHz mono WAV.
+        audio_urls: Fetches http(s) recordings itself.
         resolves_aliases: Older hosted model ids are replaced by today's.
     """
 
@@ -63,6 +73,12 @@ class Backend:
     stream_usage: bool = True
     image_types: frozenset[str] = frozenset({"image/jpeg", "image/png"})
     image_urls: bool = False
+    video: VideoShape = "images"
+    video_urls: bool = False
+    video_sampling: SamplingField | None = None
+    audio: AudioShape | None = None
+    audio_types: frozenset[str] = frozenset({"wav"})
+    audio_urls: bool = False
     resolves_aliases: bool = False
 
 
@@ -89,6 +105,8 @@ BACKENDS: dict[BackendName, Backend] = {
             needs_key=True,
             key_help="create one at https://platform.modelbest.cn",
             history_reasoning="reasoning",
+            video="mp4",
+            audio="audio_url",  # not documented; it runs vLLM
             resolves_aliases=True,
         ),
         Backend(
@@ -98,8 +116,25 @@ BACKENDS: dict[BackendName, Backend] = {
             history_reasoning="reasoning",
             image_types=_PILLOW_TYPES,
             image_urls=True,
+            video="jpeg_frames",
+            video_urls=True,
+            video_sampling="media_io_kwargs",
+            audio="audio_url",
+            audio_types=frozenset({"wav", "mp3", "flac"}),
+            audio_urls=True,
         ),
-        Backend(name="sglang", title="SGLang", owned_by=("sglang",), image_types=_PILLOW_TYPES, image_urls=True),
+        Backend(
+            name="sglang",
+            title="SGLang",
+            owned_by=("sglang",),
+            image_types=_PILLOW_TYPES,
+            image_urls=True,
+            video="mp4",
+            video_urls=True,
+            video_sampling="video_url",
+            audio="audio_url",
+            audio_urls=True,
+        ),
         Backend(
             name="llamacpp",
             title="llama-server",
@@ -107,6 +142,9 @@ BACKENDS: dict[BackendName, Backend] = {
             headers=(("server", "llama.cpp"),),
             image_types=_STB_TYPES,
             image_urls=True,
+            video="input_video",
+            audio="input_audio",
+            audio_types=frozenset({"wav", "mp3", "flac"}),
         ),
         Backend(
             name="ollama",
@@ -125,8 +163,10 @@ BACKENDS: dict[BackendName, Backend] = {
             ignores=_TRANSFORMERS_IGNORES,
             image_types=_PILLOW_TYPES,
             image_urls=True,
+            video="mp4",
+            video_urls=True,
         ),
-        Backend(name="generic", title="The server", thinking="none", history_reasoning=None),
+        Backend(name="generic", title="The server", thinking="none", history_reasoning=None, audio="input_audio"),
     )
 }
 

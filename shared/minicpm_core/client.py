@@ -11,7 +11,6 @@ from minicpm_core._exchange import Exchange, leave_answer_behind
 from minicpm_core._pools import leave_sync_pool
 from minicpm_core.backends import BACKENDS
 from minicpm_core.errors import APIError
-from minicpm_core.media import resolve_messages
 from minicpm_core.protocol.flow import complete_flow, cut_short, detect_flow, models_flow, stream_flow
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class MiniCPMClient(ClientBase):
         """
         merged = self._checked(messages, options)
         backend = self.backend()
-        resolved = resolve_messages(messages, backend.image_types)
+        resolved = self._resolve(messages, backend, merged)
         prepare = self._preparer(backend, resolved, merged, stream=False)
         with Exchange(self) as exchange:
             return exchange.drive(complete_flow(prepare, self.config, self.traits))
@@ -70,7 +69,7 @@ class MiniCPMClient(ClientBase):
         """
         merged = self._checked(messages, options)
         backend = self.backend()
-        resolved = resolve_messages(messages, backend.image_types)
+        resolved = self._resolve(messages, backend, merged)
         prepare = self._preparer(backend, resolved, merged, stream=True)
         exchange = Exchange(self)
         try:
@@ -106,7 +105,7 @@ class MiniCPMClient(ClientBase):
         try:
             if self.traits.backend is None:
                 with Exchange(self) as exchange:
-                    self.traits.backend = exchange.drive(detect_flow(self.config))
+                    exchange.drive(detect_flow(self.config, self.traits))
                 self._ask_after = question.next_time()
             answered = True
         finally:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from minicpm_core.backends import BACKENDS, BackendName
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.media.settings import MEDIA_FIELDS, MediaSettings
 from minicpm_core.models import DEFAULT_MODEL
 from minicpm_core.secret import Secret
 
@@ -108,6 +109,7 @@ class ClientConfig:
         max_response_bytes: The most decompressed bytes that one answer may have.
         default_headers: Sent with each request. Not shown: they may hold secrets.
         options: What each request asks for unless the call says otherwise.
+        media: How media are prepared.
     """
 
     model: str
@@ -120,6 +122,7 @@ class ClientConfig:
     max_response_bytes: int = 64 * _MIB
     default_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     options: ChatOptions = field(default_factory=ChatOptions)
+    media: MediaSettings = field(default_factory=MediaSettings)
 
     @classmethod
     def create(
@@ -135,6 +138,7 @@ class ClientConfig:
         max_response_bytes: int | None = None,
         default_headers: Mapping[str, str] | None = None,
         options: ChatOptions | None = None,
+        **media: Any,
     ) -> ClientConfig:
         """Settings from arguments, then the environment, then defaults.
 
@@ -150,10 +154,14 @@ class ClientConfig:
             max_response_bytes: 64 MiB by default.
             default_headers: Sent with each request.
             options: Defaults for every request.
+            **media: Settings of `MediaSettings`, such as `image_detail`.
 
         Raises:
             ConfigurationError: A setting cannot be. The message never holds the key.
         """
+        for name in media:
+            if name not in MEDIA_FIELDS:
+                raise TypeError(f"ClientConfig.create() got an unexpected keyword argument {name!r}")
         chosen_backend = _text("backend", backend or os.environ.get(BACKEND_VARIABLE) or "auto")
         if chosen_backend != "auto" and chosen_backend not in BACKENDS:
             known = ", ".join(["auto", *BACKENDS])
@@ -171,6 +179,7 @@ class ClientConfig:
             ),
             default_headers=checked_headers(default_headers or {}),
             options={**options} if options else {},
+            media=MediaSettings.create(**media),
         )
 
     def with_timeout(self, timeout: TimeoutSetting) -> ClientConfig:

@@ -3,6 +3,7 @@
     MiniCPMError
     ├── ConfigurationError (ValueError)      a setting is missing or cannot be; nothing was sent
     ├── InvalidInputError (ValueError)       a message or parameter cannot be sent; nothing was sent
+    │   ├── PromptTooLongError               counted before it is sent: it cannot fit the model's context
     │   └── UnsupportedContentError          a kind of content that the model, server or this version does not take
     │       └── InvalidMediaError            a picture that is not one, or is broken
     ├── APIError                             a request was made
@@ -71,6 +72,18 @@ class UnsupportedContentError(InvalidInputError):
 
 class InvalidMediaError(UnsupportedContentError):
     """A picture that is not one, is broken or is too large. Nothing was sent."""
+
+
+class PromptTooLongError(InvalidInputError):
+    """The prompt cannot fit the model's context, counted before anything was sent.
+
+    Attributes:
+        n_ctx: Tokens that fit.
+        n_prompt: Tokens that the prompt has at least.
+    """
+
+    n_ctx: int | None = None
+    n_prompt: int | None = None
 
 
 class UnsupportedFeatureError(MiniCPMError, NotImplementedError):

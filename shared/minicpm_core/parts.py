@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from minicpm_core.errors import InvalidInputError
 
@@ -50,6 +50,9 @@ class Source:
         media_type: What the caller says it is. Only a hint: the magic bytes decide.
     """
 
+    noun: ClassVar[str] = "medium"
+    """How to call it in a message."""
+
     kind: SourceKind
     value: Any = field(repr=False)
     media_type: str | None = None
@@ -63,6 +66,8 @@ class ImageSource(Source):
         detail: How much of it to send; `None` for the client's own setting. `auto`, `low` and `high` of the Chat
             Completions API are read as ours.
     """
+
+    noun: ClassVar[str] = "image"
 
     detail: str | None = None
 
@@ -110,6 +115,8 @@ class VideoSource(Source):
             pieces while it is sent, however large it is.
     """
 
+    noun: ClassVar[str] = "video"
+
     sampling: VideoSampling | None = None
     as_is: bool = False
 
@@ -117,6 +124,8 @@ class VideoSource(Source):
 @dataclass(frozen=True, slots=True)
 class AudioSource(Source):
     """A recording that has not been read yet."""
+
+    noun: ClassVar[str] = "audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,8 @@ class DocumentSource(Source):
         pages: First and last page to send, counted from 1, both included; `None` for all, up to the client's cap.
         with_text: Send the text layer of each page beside its picture.
     """
+
+    noun: ClassVar[str] = "document"
 
     name: str | None = None
     pages: tuple[int, int] | None = None
@@ -176,6 +187,7 @@ class VideoPart:
         frames: Frames in it; `None` where it was not decoded.
         width: Pixels of a frame; 0 where it was not decoded.
         height: Pixels of a frame; 0 where it was not decoded.
+        sampling: What the server is asked to take of it; `None` where the frames were chosen already.
     """
 
     data: bytes | FileBody = field(repr=False)
@@ -183,6 +195,7 @@ class VideoPart:
     frames: int | None = None
     width: int = 0
     height: int = 0
+    sampling: VideoSampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +230,13 @@ class UrlPart:
         medium: What it is.
         url: An http(s) URL.
         detail: OpenAI's `detail` hint.
+        sampling: Of a video: what the server is asked to take of it; `None` leaves it to the server.
     """
 
     medium: Literal["image", "video", "audio"]
     url: str
     detail: str | None = None
+    sampling: VideoSampling | None = None
 
 
 Prepared: TypeAlias = TextPart | ImagePart | VideoPart | FramesPart | AudioPart | UrlPart

@@ -326,6 +326,7 @@ def test_models_that_are_not_told_are_an_error(outcome: Outcome, kind: type[APIE
 def test_a_server_is_asked_what_it_is(outcome: Outcome, name: str | None) -> None:
     """A server that did not really answer is asked again the next time."""
     drive = _Drive(outcome)
-    found = drive(detect_flow(_config(api_key="sk-made-up-key")))
-    assert (found and found.name) == name
+    traits = ServerTraits()
+    drive(detect_flow(_config(api_key="sk-made-up-key"), traits))
+    assert (traits.backend and traits.backend.name) == name
     assert drive.sent == [_GET]

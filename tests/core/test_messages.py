@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minicpm_core.backends import BACKENDS
 from minicpm_core.errors import InvalidInputError, MiniCPMError, UnsupportedContentError
 from minicpm_core.parts import FileBody, ImagePart, ImageSource, TextPart
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.types import Message, ToolCall
+
+if TYPE_CHECKING:
+    from minicpm_core.backends import ReasoningField
 
 _PICTURE = ImagePart(b"QUJD", "image/png", 1, 1)
 _UNREAD = ImageSource("path", "x.png")
@@ -24,8 +29,9 @@ def _shown(data: bytes | FileBody) -> str:
     return f"<{data.path}>" if isinstance(data, FileBody) else f"<{data.decode()}>"
 
 
-def _rendered(*messages: Message, field: str | None = "reasoning") -> list[dict[str, Any]]:
-    return render(normalise(messages), splice=_shown, reasoning_field=field)
+def _rendered(*messages: Message, field: ReasoningField | None = "reasoning") -> list[dict[str, Any]]:
+    backend = replace(BACKENDS["vllm"], history_reasoning=field)
+    return render(normalise(messages), backend=backend, splice=_shown)
 
 
 # --- Order and roles -------------------------------------------------------------------------------------------------
@@ -88,7 +94,7 @@ def test_an_empty_user_message_is_refused(content: Any) -> None:
 @pytest.mark.parametrize("role", ["system", "developer", "assistant"])
 @pytest.mark.parametrize("picture", [_PICTURE, _UNREAD])
 def test_pictures_outside_user_messages_are_refused(role: str, picture: Any) -> None:
-    with pytest.raises(UnsupportedContentError, match="pictures in user messages only"):
+    with pytest.raises(UnsupportedContentError, match="media in user messages only"):
         normalise([_USER, Message(role, (TextPart("See:"), picture))])
 
 
@@ -123,8 +129,9 @@ def test_a_picture_that_was_not_read_is_refused() -> None:
 
 def test_what_is_no_part_is_refused_by_its_type() -> None:
     odd: Any = (TextPart("x"), {"type": "text"})
-    with pytest.raises(UnsupportedContentError, match="Message 0 holds a dict"):
+    with pytest.raises(UnsupportedContentError, match="dict is no content part") as caught:
         _rendered(Message("user", odd))
+    assert caught.value.__notes__ == ["It is in message 0."]
 
 
 # --- Tools -----------------------------------------------------------------------------------------------------------

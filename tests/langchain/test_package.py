@@ -42,7 +42,14 @@ print([name for name in ("httpx", "httpcore", "PIL", "transformers", "openai", "
 
 
 def test_public_names() -> None:
-    assert langchain_minicpm.__all__ == ["ChatMiniCPM", "__version__", "image_block"]
+    assert langchain_minicpm.__all__ == [
+        "ChatMiniCPM",
+        "__version__",
+        "audio_block",
+        "file_block",
+        "image_block",
+        "video_block",
+    ]
 
 
 @pytest.mark.parametrize("name", langchain_minicpm.__all__)

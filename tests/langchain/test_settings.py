@@ -167,7 +167,8 @@ def test_the_profile_is_the_cards(card: Any) -> None:
     assert profile.get("image_inputs") is True
     assert profile.get("tool_calling") is card.tools
     assert profile.get("reasoning_output") is card.thinks_by_default
-    assert profile.get("audio_inputs") is profile.get("video_inputs") is False, "this version sends neither"
+    assert profile.get("audio_inputs") is ("audio" in card.modalities)
+    assert profile.get("video_inputs") is ("video" in card.modalities)
     assert set(profile) <= set(ModelProfile.__annotations__)
 
 
@@ -181,6 +182,8 @@ def test_the_profile_follows_the_model_and_the_server(monkeypatch: pytest.Monkey
     model.backend = "transformers"
     assert model.profile.get("structured_output") is False, "it takes response_format and ignores it"
     assert "name" not in (ChatMiniCPM(model="unheard-of").profile or {"name": ""})
+    deaf = ChatMiniCPM(model="MiniCPM-O-4.5-9B", backend="ollama")
+    assert (deaf.profile or {}).get("audio_inputs") is False, "the model hears, the server takes no audio"
     own: ModelProfile = {"max_input_tokens": 5}
     model = ChatMiniCPM(profile=own)
     model.model = "MiniCPM-V-4.6-Thinking"

@@ -89,7 +89,7 @@ def test_a_tokenizer_can_be_given() -> None:
 
 def test_what_cannot_be_sent_cannot_be_counted(model: ChatMiniCPM) -> None:
     with pytest.raises(errors.UnsupportedContentError):
-        model.get_num_tokens_from_messages([HumanMessage([{"type": "video", "base64": "AA"}])])
+        model.get_num_tokens_from_messages([HumanMessage([{"type": "hologram"}])])
 
 
 def test_messages_can_be_trimmed_by_it(model: ChatMiniCPM) -> None:

@@ -28,6 +28,7 @@ from llama_index.core.schema import Document, ImageDocument, ImageNode, MediaRes
 
 from llama_index_minicpm._messages import image_source, to_core, user_turn
 from minicpm_core import InvalidInputError, InvalidMediaError, Message, TextPart, ToolCall, UnsupportedContentError
+from minicpm_core.parts import AudioSource, DocumentSource, VideoSampling, VideoSource
 from tests.llama_index.support import PICTURE, PICTURE_BASE64, PICTURE_URL, sources, user
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def test_a_file_url_is_refused() -> None:
 
 
 def test_an_image_block_without_a_picture_is_refused() -> None:
-    with pytest.raises(UnsupportedContentError, match="ImageBlock holds no picture"):
+    with pytest.raises(UnsupportedContentError, match="ImageBlock holds no image"):
         to_core([user([ImageBlock()])])
 
 
@@ -284,13 +285,32 @@ def test_pictures_in_additional_kwargs_are_sent_once() -> None:
 # -- What is refused, what is left alone -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "block",
-    [AudioBlock(audio=b"RIFF"), VideoBlock(video=b"0000"), DocumentBlock(data=b"%PDF-1.7")],
-    ids=["AudioBlock", "VideoBlock", "DocumentBlock"],
-)
-def test_blocks_of_later_versions_are_refused_by_name(block: Any) -> None:
-    with pytest.raises(UnsupportedContentError, match=f"{type(block).__name__} is not supported yet"):
+def test_other_media_become_sources_of_their_own(tmp_path: Path) -> None:
+    """Nothing is read."""
+    path = tmp_path / "report.pdf"
+    path.touch()
+    blocks = [
+        AudioBlock(audio=b"RIFF\0"),
+        VideoBlock(video=b"\0\0\0 ftyp", fps=2),
+        VideoBlock(path=path, detail="original"),
+        DocumentBlock(data=b"%PDF-1.7", title="Report"),
+        DocumentBlock(path=str(path)),
+        VideoBlock(url="https://example.com/clip.mp4"),
+    ]
+    (message,) = to_core([user(blocks)])
+    assert message.parts == (
+        AudioSource("base64", b"UklGRgA="),
+        VideoSource("base64", b"AAAAIGZ0eXA=", sampling=VideoSampling(fps=2)),
+        VideoSource("path", path, as_is=True),
+        DocumentSource("base64", b"JVBERi0xLjc=", name="Report"),
+        DocumentSource("path", path, name="report.pdf"),
+        VideoSource("url", "https://example.com/clip.mp4"),
+    )
+
+
+@pytest.mark.parametrize("block", [AudioBlock(), VideoBlock(), DocumentBlock()], ids=lambda block: type(block).__name__)
+def test_an_empty_block_is_refused_by_name(block: Any) -> None:
+    with pytest.raises(UnsupportedContentError, match=f"{type(block).__name__} holds no"):
         to_core([user([block])])
 
 

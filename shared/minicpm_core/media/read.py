@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
+from minicpm_core.errors import InvalidMediaError
 from minicpm_core.media import base64text, sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from minicpm_core.media.limits import MediaLimits
-    from minicpm_core.parts import ImageSource
+    from minicpm_core.parts import Source
 
 _CHUNK = 1024 * 1024
 
@@ -32,8 +33,8 @@ class Read(NamedTuple):
     text: bytes = b""
 
 
-def read(source: ImageSource, limits: MediaLimits) -> Read:
-    """Read a source of any kind but `pil`.
+def read(source: Source, limits: MediaLimits) -> Read:
+    """Read a source of any kind but `pil` and `url`.
 
     Args:
         source: What to read.
@@ -41,27 +42,65 @@ def read(source: ImageSource, limits: MediaLimits) -> Read:
 
     Raises:
         InvalidMediaError: There is nothing to read, it cannot be read, or it is too large.
-        UnsupportedContentError: It is an http(s) URL.
     """
     reader = _READERS.get(source.kind)
     if reader is None:
-        raise InvalidMediaError(f"Unknown kind of image source: {source.kind!r}.")
-    found = reader(source.value, limits)
+        raise InvalidMediaError(f"Unknown kind of {source.noun} source: {source.kind!r}.")
+    found = reader(source.value, limits, source.noun)
     if found.data is not None and len(found.data) > limits.max_bytes:
         raise InvalidMediaError(f"{found.label} is too large: the limit is {limits.max_bytes} bytes.")
     return found
 
 
-def _path(value: Any, limits: MediaLimits) -> Read:
-    given = sources.checked_path(value)
-    label = "The image file"
+@contextlib.contextmanager
+def opened(source: Source) -> Generator[tuple[str, BinaryIO]]:
+    """A `path` or `file` source as an open file at its start, and how to call it in an error.
+
+    A file object is put back where it was; a file that was opened here is closed.
+
+    Raises:
+        InvalidMediaError: It cannot be opened.
+    """
+    if source.kind == "path":
+        label, file = _open(source.value, source.noun)
+        with file:
+            yield label, file
+        return
+    file = sources.checked_file(source.value, source.noun)
+    label = f"The {source.noun} file object"
+    try:
+        position = file.tell()
+        file.seek(0)
+    except (OSError, ValueError) as error:  # closed, or a pipe
+        raise InvalidMediaError(f"{label} cannot be read: {error}. {_READABLE}") from error
+    try:
+        yield label, file
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile: the reader has said so
+            file.seek(position)
+
+
+_READABLE = "It must be open, in binary mode and seekable; otherwise pass its content as bytes."
+
+
+def _path(value: Any, limits: MediaLimits, noun: str) -> Read:
+    label, file = _open(value, noun)
+    try:
+        with file:
+            return Read(label, file.read(limits.max_bytes + 1))
+    except OSError as error:
+        raise InvalidMediaError(f"{label} cannot be read: {error}.") from error
+
+
+def _open(value: Any, noun: str) -> tuple[str, BinaryIO]:
+    given = sources.checked_path(value, noun)
+    label = f"The {noun} file"
     try:
         path = Path(given)
-        label = f"The image file {str(path)!r}"
+        label = f"The {noun} file {str(path)!r}"
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
-            with path.open("rb") as file:
-                return Read(label, file.read(limits.max_bytes + 1))
+            return label, path.open("rb")
     except FileNotFoundError:
         raise InvalidMediaError(f"{label} does not exist.") from None
     except PermissionError:
@@ -72,9 +111,9 @@ def _path(value: Any, limits: MediaLimits) -> Read:
     raise InvalidMediaError(f"{label} is {kind}.")
 
 
-def _bytes(value: Any, limits: MediaLimits) -> Read:
-    data = sources.checked_bytes(value)
-    label = "The image in bytes"
+def _bytes(value: Any, limits: MediaLimits, noun: str) -> Read:
+    data = sources.checked_bytes(value, noun)
+    label = f"The {noun} in bytes"
     try:
         size = memoryview(data).nbytes
         content = bytes(data) if size <= limits.max_bytes else b""
@@ -85,9 +124,9 @@ def _bytes(value: Any, limits: MediaLimits) -> Read:
     return Read(label, content)
 
 
-def _file(value: Any, limits: MediaLimits) -> Read:
-    file = sources.checked_file(value)
-    label = "The image file object"
+def _file(value: Any, limits: MediaLimits, noun: str) -> Read:
+    file = sources.checked_file(value, noun)
+    label = f"The {noun} file object"
     try:
         position = file.tell()
         file.seek(0)
@@ -98,10 +137,7 @@ def _file(value: Any, limits: MediaLimits) -> Read:
     except InvalidMediaError:
         raise
     except (OSError, ValueError) as error:  # closed, or a pipe
-        raise InvalidMediaError(
-            f"{label} cannot be read: {error}. It must be open, in binary mode and seekable; "
-            "otherwise pass its content to image_from_bytes()."
-        ) from error
+        raise InvalidMediaError(f"{label} cannot be read: {error}. {_READABLE}") from error
     return Read(label, data)
 
 
@@ -121,27 +157,22 @@ def _read_up_to(file: Any, size: int, label: str) -> bytes:
     return b"".join(chunks)
 
 
-def _data_url(value: Any, limits: MediaLimits) -> Read:
-    label = "The image in the data URL"
+def _data_url(value: Any, limits: MediaLimits, noun: str) -> Read:
+    label = f"The {noun} in the data URL"
     if not isinstance(value, str):
         raise InvalidMediaError(f"A data URL must be a string, not {type(value).__name__}.")
     return Read(label, text=base64text.plain(base64text.data_url_payload(value, label), limits, label))
 
 
-def _base64(value: Any, limits: MediaLimits) -> Read:
-    label = "The image in Base64"
-    return Read(label, text=base64text.plain(sources.checked_base64(value), limits, label))
+def _base64(value: Any, limits: MediaLimits, noun: str) -> Read:
+    label = f"The {noun} in Base64"
+    return Read(label, text=base64text.plain(sources.checked_base64(value, noun), limits, label))
 
 
-def _url(_value: Any, _limits: MediaLimits) -> Read:
-    raise UnsupportedContentError(sources.URLS_LATER)
-
-
-_READERS: dict[str, Callable[[Any, MediaLimits], Read]] = {
+_READERS: dict[str, Callable[[Any, MediaLimits, str], Read]] = {
     "base64": _base64,
     "bytes": _bytes,
     "data_url": _data_url,
     "file": _file,
     "path": _path,
-    "url": _url,
 }

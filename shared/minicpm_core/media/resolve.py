@@ -1,4 +1,4 @@
-"""The pictures of a conversation: read where they are needed, and only there."""
+"""The media of a conversation: read where they are needed, and only there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from minicpm_core.media.exif import EXIF_MARK, UPRIGHT, orientation
-from minicpm_core.media.images import load_image
-from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
+from minicpm_core.media.prepare import Preparer
+from minicpm_core.media.settings import MediaSettings
 from minicpm_core.media.sniff import JPEG, PNG, sniff
 from minicpm_core.media.sources import checked_base64, checked_bytes
-from minicpm_core.parts import ImagePart, ImageSource
+from minicpm_core.models import card_for
+from minicpm_core.parts import ImageSource, Source
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
 
+    from minicpm_core.backends import Backend
+    from minicpm_core.parts import Part, Prepared
     from minicpm_core.types import Message
 
 _WORTH_A_THREAD = 256 * 1024
@@ -24,43 +28,57 @@ _WORTH_A_THREAD = 256 * 1024
 
 
 def resolve_messages(
-    messages: Sequence[Message], accept: frozenset[str], *, limits: MediaLimits = DEFAULT_LIMITS
+    messages: Sequence[Message],
+    backend: Backend,
+    *,
+    model: str,
+    settings: MediaSettings | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[Message, ...]:
-    """The same conversation with every picture read, checked and encoded.
+    """The same conversation with every medium read, checked and encoded.
 
     Args:
-        messages: Left as they are. A message without unread pictures comes back as the same object.
-        accept: MIME types that the server takes.
-        limits: Bounds on each picture.
+        messages: Left as they are. A message without unread media comes back as the same object.
+        backend: The server's row: what it takes, and in which shape.
+        model: The model's id: what it takes.
+        settings: As the client is set; `None` for the defaults.
+        stop: Set by another thread to give up.
 
     Raises:
-        UnsupportedContentError: As `load_image`; a note on the error says which message and part it is.
-        ConfigurationError: As `load_image`.
+        InvalidMediaError: A medium is missing, broken, too large, or not what it should be.
+        UnsupportedContentError: The model or the server does not take it.
+        ConfigurationError: A library that is needed is not installed.
     """
-    loaded: dict[int, ImagePart] = {}  # by identity: a source that is sent twice is read once
+    if not any(isinstance(part, Source) for message in messages for part in message.parts):
+        return tuple(messages)
+    preparer = Preparer(backend, card_for(model), settings or MediaSettings(), stop)
+    prepared: dict[int, tuple[Prepared, ...]] = {}  # by identity: a source that is sent twice is read once
     resolved: list[Message] = []
     for number, message in enumerate(messages, 1):
-        if not any(isinstance(part, ImageSource) for part in message.parts):
+        if not any(isinstance(part, Source) for part in message.parts):
             resolved.append(message)
             continue
-        parts = list(message.parts)
-        for place, part in enumerate(parts):
-            if isinstance(part, ImageSource):
-                try:
-                    image = loaded.get(id(part)) or load_image(part, accept=accept, limits=limits)
-                except ValueError as error:
-                    error.add_note(f"It is part {place + 1} of message {number}.")
-                    raise
-                parts[place] = loaded[id(part)] = image
+        parts: list[Part] = []
+        for place, part in enumerate(message.parts, 1):
+            if not isinstance(part, Source):
+                parts.append(part)
+                continue
+            try:
+                found = prepared.get(id(part)) or preparer.prepare(part)
+            except ValueError as error:
+                error.add_note(f"It is part {place} of message {number}.")
+                raise
+            prepared[id(part)] = found
+            parts += found
         resolved.append(replace(message, content=tuple(parts)))
     return tuple(resolved)
 
 
 def needs_io(messages: Sequence[Message]) -> bool:
-    """Whether reading the pictures may take long enough to leave the event loop for it.
+    """Whether reading the media may take long enough to leave the event loop for it.
 
-    That is so for files and Pillow images, for more than 256 kB in all, and for pictures that will probably be
-    decoded: those that are neither JPEG nor PNG, and JPEG that does not stand upright.
+    That is so for everything but pictures; and for pictures in files, at URLs and from Pillow, of more than 256 kB in
+    all, or that will probably be decoded: those that are neither JPEG nor PNG, and JPEG that does not stand upright.
 
     Args:
         messages: Of any kind; nothing in them is read.
@@ -68,14 +86,17 @@ def needs_io(messages: Sequence[Message]) -> bool:
     size = 0
     for message in messages:
         for part in message.parts:
-            if isinstance(part, ImageSource):
-                size += _size(part.value)
-                if size > _WORTH_A_THREAD or part.kind in _SLOW_KINDS or _may_be_decoded(part):
-                    return True
+            if not isinstance(part, Source):
+                continue
+            if not isinstance(part, ImageSource):
+                return True
+            size += _size(part.value)
+            if size > _WORTH_A_THREAD or part.kind in _SLOW_KINDS or _may_be_decoded(part):
+                return True
     return False
 
 
-_SLOW_KINDS = frozenset({"path", "file", "pil"})
+_SLOW_KINDS = frozenset({"path", "file", "pil", "url"})
 
 
 def _size(value: object) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from minicpm_core.backends import BACKENDS, Backend, backend_for_models_reply
 from minicpm_core.config import Timeouts
@@ -239,25 +239,28 @@ def models_flow(config: ClientConfig, backend: Backend) -> Flow[list[ModelInfo]]
         raise error_for_status(reply.status, reply.headers, reply.body, context) from None
 
 
-def detect_flow(config: ClientConfig) -> Flow[Backend | None]:
-    """Which backend a server is, from what it says of itself at `GET /models`; `generic` where it does not tell.
+def detect_flow(config: ClientConfig, traits: ServerTraits) -> Flow[None]:
+    """Learn which backend a server is, from what it says of itself at `GET /models`; `generic` where it does not tell.
 
     One request, which no server charges for. A failure is no error here, since the request that follows shows it;
-    it gives `None`, so that the question is asked again the next time.
+    nothing is learned then, so that the question is asked again the next time.
     """
     generic = BACKENDS["generic"]
     headers = headers_for(config, generic)
     reply = yield Send(Request("GET", "/models", headers, b"", stream=False, timeout=_LISTING_TIMEOUT))
     if not isinstance(reply, Reply) or reply.status in _SAYS_NOTHING:
-        return None
-    return backend_for_models_reply(reply.headers, _rows(reply)) or generic
+        return
+    rows = _rows(reply)
+    found = backend_for_models_reply(reply.headers, None if rows is None else [row.raw for row in rows])
+    traits.context_windows |= {row.id: row.context_window for row in rows or () if row.context_window}
+    traits.backend = found or generic
 
 
-def _rows(reply: Reply) -> list[Mapping[str, Any]] | None:
-    """The rows as received; `None` where the answer is no list of models."""
+def _rows(reply: Reply) -> list[ModelInfo] | None:
+    """The server's models; `None` where the answer is no list of them."""
     if reply.status != _OK:
         return None
     try:
-        return [row.raw for row in parse_models(reply.body)]
+        return parse_models(reply.body)
     except ValueError:
         return None

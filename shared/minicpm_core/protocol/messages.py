@@ -8,19 +8,19 @@ Here messages are brought into the form that they take, or refused by name befor
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
-from minicpm_core.parts import ImagePart, ImageSource, TextPart
+from minicpm_core.parts import TextPart, text_of
+from minicpm_core.protocol.content import render_part
 from minicpm_core.types import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from minicpm_core.parts import FileBody, Part
+    from minicpm_core.backends import Backend
+    from minicpm_core.protocol.content import Splice
     from minicpm_core.types import ToolCall
-
-    Splice: TypeAlias = Callable[[bytes | FileBody], str]
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
@@ -73,39 +73,38 @@ def normalise(messages: Sequence[Message]) -> list[Message]:
 def _text_only(message: Message, role: str) -> str:
     for part in message.parts:
         if not isinstance(part, TextPart):
-            raise UnsupportedContentError(f"MiniCPM takes pictures in user messages only, not in {role} messages.")
-    return _join_text(message.parts)
-
-
-def _join_text(parts: Sequence[Part]) -> str:
-    """Text parts as one string, joined as the template joins parts."""
-    return "\n".join(part.text for part in parts if isinstance(part, TextPart) and part.text)
+            raise UnsupportedContentError(
+                f"MiniCPM takes pictures and other media in user messages only, not in {role} messages."
+            )
+    return text_of(message.parts)
 
 
 def _tool_result(message: Message) -> Message:
     if not message.tool_call_id:
         raise InvalidInputError("A tool message must say which call it answers: set tool_call_id.")
-    return Message("tool", _join_text(message.parts), tool_call_id=message.tool_call_id)
+    return Message("tool", text_of(message.parts), tool_call_id=message.tool_call_id)
 
 
-def render(messages: Sequence[Message], *, splice: Splice, reasoning_field: str | None) -> list[dict[str, Any]]:
+def render(messages: Sequence[Message], *, backend: Backend, splice: Splice) -> list[dict[str, Any]]:
     """Normalised messages as the JSON objects of a request.
 
     Args:
-        messages: From `normalise`, their pictures read.
+        messages: From `normalise`, their media prepared.
+        backend: The server's row.
         splice: Gives the text that stands in for a medium's base64, or a file that is to be sent as such, until the
             body is put together.
-        reasoning_field: Where an assistant turn carries its thoughts; `None` if the server takes none.
     """
     last_user = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
     return [
-        _render(message, number, splice, reasoning_field if number > last_user else None)
+        _render(message, number, backend, splice, backend.history_reasoning if number > last_user else None)
         for number, message in enumerate(messages)
     ]
 
 
-def _render(message: Message, number: int, splice: Splice, reasoning_field: str | None) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"role": message.role, "content": _content(message, number, splice)}
+def _render(
+    message: Message, number: int, backend: Backend, splice: Splice, reasoning_field: str | None
+) -> dict[str, Any]:
+    rendered: dict[str, Any] = {"role": message.role, "content": _content(message, number, backend, splice)}
     if message.name:
         rendered["name"] = message.name
     if message.tool_call_id:
@@ -117,28 +116,19 @@ def _render(message: Message, number: int, splice: Splice, reasoning_field: str 
     return rendered
 
 
-def _content(message: Message, number: int, splice: Splice) -> str | list[dict[str, Any]]:
+def _content(message: Message, number: int, backend: Backend, splice: Splice) -> str | list[dict[str, Any]]:
     parts = message.parts
     if all(isinstance(part, TextPart) for part in parts):
-        text = _join_text(parts)
+        text = text_of(parts)
         if not text and message.role == "user":
-            raise InvalidInputError(f"Message {number} (user) is empty: give it text or a picture.")
+            raise InvalidInputError(f"Message {number} (user) is empty: give it text or a medium.")
         return text
-    rendered: list[dict[str, Any]] = []
-    for part in parts:
-        if isinstance(part, TextPart):
-            if part.text:
-                rendered.append({"type": "text", "text": part.text})
-        elif isinstance(part, ImagePart):
-            image: dict[str, Any] = {"url": f"data:{part.media_type};base64,{splice(part.base64)}"}
-            if part.detail:
-                image["detail"] = part.detail
-            rendered.append({"type": "image_url", "image_url": image})
-        elif isinstance(part, ImageSource):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidInputError("A picture was not read before the request was built.")
-        else:
-            raise UnsupportedContentError(f"Message {number} holds a {type(part).__name__}, which is no content part.")
-    return rendered
+    try:
+        found = [render_part(part, backend, splice) for part in parts]
+    except UnsupportedContentError as error:
+        error.add_note(f"It is in message {number}.")
+        raise
+    return [part for part in found if part is not None]
 
 
 def _render_call(call: ToolCall) -> dict[str, Any]:

@@ -10,14 +10,17 @@ import json
 import secrets
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core._version import __version__
 from minicpm_core.config import secret_values
 from minicpm_core.errors import ConfigurationError, InvalidInputError
 from minicpm_core.models import card_for, hosted_id
+from minicpm_core.parts import AudioPart, UrlPart
 from minicpm_core.protocol.body import Splicer
+from minicpm_core.protocol.content import sampling_fields
+from minicpm_core.protocol.estimate import check_fit
 from minicpm_core.protocol.fields import object_of
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.protocol.options import body_fields
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"minicpm-integrations/{__version__}"
 _MARK = secrets.token_hex(16)
-_MERGED = frozenset({"chat_template_kwargs", "stream_options"})
+_MERGED = frozenset({"chat_template_kwargs", "media_io_kwargs", "stream_options"})
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -49,11 +52,17 @@ class ServerTraits:
         backend: The row that applies; `None` until it is known.
         stream_usage: Whether the server takes `stream_options`.
         inline_reasoning: Whether it sends thoughts in the content without an opening tag.
+        context_windows: Tokens that fit, by model id, where the server said so.
     """
 
     backend: Backend | None = None
     stream_usage: bool = True
     inline_reasoning: bool = False
+    context_windows: dict[str, int] = field(default_factory=dict[str, int])
+
+    def window_of(self, model: str) -> int | None:
+        """Tokens that fit: as the server says, or else as the model's card does."""
+        return self.context_windows.get(model) or card_for(model).context_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +153,15 @@ def build_request(
         _warn(f"The hosted API serves {asked!r} as {model!r} today; that is what is asked for.")
     card = card_for(model)
     thinking = bool(card.thinking_default if options.get("thinking") is None else options["thinking"])
+    doubt = check_fit(messages, model, window=traits.window_of(model), wanted=options.get("max_tokens"))
+    if doubt:
+        _warn(doubt)
     splicer = Splicer(_MARK)
-    rendered = render(normalise(messages), splice=splicer.mark, reasoning_field=backend.history_reasoning)
+    turns = normalise(messages)
+    rendered = render(turns, backend=backend, splice=splicer.mark)
     body: dict[str, Any] = {"model": model, "messages": rendered, **body_fields(options)}
     given = set(body)
-    body |= _switches(backend, traits, options, thinking=thinking, stream=stream)
+    body |= _switches(backend, traits, options, thinking=thinking, stream=stream) | sampling_fields(turns, backend)
     extra: Mapping[str, Any] = options.get("extra_body") or {}
     body = _with_extra(body, extra)
     _check_fields(backend, (given | set(extra)) & set(body))
@@ -156,6 +169,8 @@ def build_request(
     if stream:
         headers["accept"] = "text/event-stream"
     thinking = _asked_to_think(body, backend, thinking=thinking)
+    if thinking and "audio" in card.modalities and _has_audio(turns):
+        _warn(f"{card.name} does not think about audio: thinking=True is sent, and will be ignored.")
     may_come_inline = thinking or (backend.thinking == "none" and card.thinks_by_default)
     data = splicer.spliced(_to_json(body))
     return Prepared(
@@ -171,6 +186,14 @@ def build_request(
             model=model,
         ),
         stream_options="stream_options" in body,
+    )
+
+
+def _has_audio(messages: Sequence[Message]) -> bool:
+    return any(
+        isinstance(part, AudioPart) or (isinstance(part, UrlPart) and part.medium == "audio")
+        for message in messages
+        for part in message.parts
     )
 
 
