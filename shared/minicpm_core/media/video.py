@@ -42,6 +42,7 @@ MAX_KEPT_PIXELS = 400_000_000
 JPEG_QUALITY = 90
 _DEFAULT_FPS = 1.0
 _ROUNDING = 1e-3
+_EPSILON = 1e-6  # what a square root may be off by; too little to make the product a pixel larger
 _WHOLE_FRAMES = frozenset({"resampler64"})
 _STEP = 0.01
 _SLOWEST = Fraction(1, 3600)
@@ -100,7 +101,7 @@ def frame_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
         raise InvalidInputError(f"Sizes and max_pixels must be 1 or more, not {width} x {height} and {max_pixels}.")
     scale = min(1.0, math.sqrt(max_pixels / (width * height)))
     longest = max(max_pixels // 2, 2)  # beside a side of two
-    even = [max(2, min(int(side * scale + _ROUNDING), longest) // 2 * 2) for side in size]
+    even = [max(2, min(int(side * scale + _EPSILON), longest) // 2 * 2) for side in size]
     return even[0], even[1]
 
 

@@ -54,7 +54,7 @@ def video(
     sound: bool = False,
     shape: Fraction | None = None,
     container: dict[str, str] | None = None,
-    **options: str,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """A video file.
 
@@ -68,12 +68,12 @@ def video(
         sound: With a second of sound.
         shape: Width of a pixel by its height.
         container: Options of the muxer.
-        **options: Options of the encoder.
+        options: Options of the encoder.
     """
     frames = list(numbered(40) if images is None else images)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=kind, options=container or {}) as file:
-        stream: Any = file.add_stream(codec, rate=Fraction(rate).limit_denominator(1000), options=options)
+        stream: Any = file.add_stream(codec, rate=Fraction(rate).limit_denominator(1000), options=options or {})
         stream.width, stream.height = frames[0].size
         stream.pix_fmt = layout
         if shape:
@@ -85,7 +85,7 @@ def video(
             track = file.add_stream("libopus" if kind == "webm" else "aac", rate=48_000)
             track.layout = "mono"
         for place, image in enumerate(frames):
-            frame = av.VideoFrame.from_image(image)
+            frame = _frame(image)
             if times:
                 frame.pts, frame.time_base = int(times[place]), Fraction(1, 1000)
             file.mux(stream.encode(frame))
@@ -93,6 +93,12 @@ def video(
         if track is not None:
             _sing(file, track, 48_000, 1, 1.0)
     return buffer.getvalue()
+
+
+def _frame(image: Image.Image) -> av.VideoFrame:
+    if image.mode == "RGBA":
+        return av.VideoFrame.from_bytes(image.tobytes(), *image.size, format="rgba")
+    return av.VideoFrame.from_image(image)
 
 
 def recording(
@@ -166,3 +172,19 @@ def shown_in(data: bytes, kind: str = "mp4") -> list[Image.Image]:
     """All frames of a video."""
     with av.open(io.BytesIO(data), "r", format=kind) as file:
         return [frame.to_image() for frame in file.decode(video=0)]
+
+
+def with_cover() -> bytes:
+    """A recording in a QuickTime file with a picture on its sleeve, which FFmpeg shows as a video track."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mov") as file:
+        track: Any = file.add_stream("aac", rate=48_000)
+        track.layout = "mono"
+        cover: Any = file.add_stream("mjpeg", rate=1)
+        cover.width, cover.height = SIZE
+        cover.pix_fmt = "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        file.mux(cover.encode(av.VideoFrame.from_image(quarters(SIZE))))
+        file.mux(cover.encode(None))
+        _sing(file, track, 48_000, 1, 0.2)
+    return buffer.getvalue()
