@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FILE_PIECE = 768 * 1024
 """Bytes of a file that are read at once: a multiple of 3, so that the pieces' Base64 is that of the whole."""
 
-BYTES_PIECE = 256 * 1024
-"""Bytes handed on at once. Transports copy what a socket did not take, again and again where that is much."""
+BYTES_PIECE = 1024 * 1024
+"""Bytes handed on at once. Of more, transports copy again and again what the socket did not take yet."""
 
 _LEAVE_IT = "Leave it as it is until the answer begins."
 
