@@ -8,7 +8,6 @@ import threading
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-import av
 import pytest
 
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, MiniCPMError, UnsupportedContentError
@@ -240,8 +239,3 @@ def test_without_pyav_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ConfigurationError, match=r"needs PyAV: pip install"):
         open_it(b"\0\0\0\x18ftypisom\0\0\0\0isommp41")
-
-
-def test_pyav_speaks_only_when_it_is_asked_to() -> None:
-    """FFmpeg's messages would go to the terminal of whoever calls."""
-    assert av.logging.get_level() is None
