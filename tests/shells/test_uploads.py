@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import os
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.support.server import Recorded, ScriptedServer
 
 _PIECE = 30
+_LARGE = 200_000_000
 _CLIP = bytes(range(100))
 
 
@@ -47,6 +49,12 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _video(path: Path, size: int | None = None) -> VideoPart:
     return VideoPart(FileBody(str(path), path.stat().st_size if size is None else size), "video/mp4")
+
+
+def _make_sparse(path: Path, size: int) -> None:
+    """A file of zeros that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(size)
 
 
 async def _send(shell: Shell, *parts: Part, how: str = "whole") -> str:
@@ -147,6 +155,38 @@ async def test_an_event_loop_does_not_read_files_itself(
     await _send(AsyncShell(base_url=server.base_url), _video(clip))
     assert readers
     assert threading.get_ident() not in readers
+
+
+async def test_an_upload_that_is_cancelled_hangs_up(tmp_path: Path) -> None:
+    """However much is left: the server does not get the rest, and nothing goes on reading."""
+    path = tmp_path / "clip.mp4"
+    _make_sparse(path, _LARGE)
+    begun, ended = asyncio.Event(), asyncio.Event()
+    received = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await reader.readuntil(b"\r\n\r\n")
+        begun.set()
+        await cancelled.wait()
+        with contextlib.suppress(ConnectionError):
+            while got := len(await reader.read(2**20)):
+                received += got
+        writer.close()
+        ended.set()
+
+    cancelled = asyncio.Event()
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        shell = AsyncShell(base_url=f"http://127.0.0.1:{port}/v1", max_retries=0)
+        task = asyncio.create_task(_send(shell, _video(path)))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        cancelled.set()
+        await asyncio.wait_for(ended.wait(), 10)
+    assert received < _LARGE
 
 
 # --- What cannot be sent ---------------------------------------------------------------------------------------------
@@ -278,7 +318,6 @@ def test_a_second_time_begins_anew(clip: Path) -> None:
 # --- Memory ----------------------------------------------------------------------------------------------------------
 
 _MOST_MEGABYTES = 32
-_LARGE = 200_000_000
 _ANSWER = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}]}'
 _SCRIPT = """
 import asyncio, re, sys
@@ -369,8 +408,7 @@ class _Drain:
 def test_two_hundred_megabytes_take_less_than_thirty_two(tmp_path: Path, kind: str) -> None:
     """Of memory, beyond what a small file takes."""
     (tmp_path / "small").write_bytes(bytes(1000))
-    with (tmp_path / "large").open("wb") as file:
-        file.truncate(_LARGE)  # sparse: it takes no room
+    _make_sparse(tmp_path / "large", _LARGE)
     with _Drain() as server:
         printed = run_script(_SCRIPT, kind, server.url, str(tmp_path / "small"), str(tmp_path / "large"))
     assert server.sizes[1] - server.sizes[0] == (_LARGE + 2) // 3 * 4 - 1336
