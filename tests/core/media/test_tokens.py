@@ -43,6 +43,21 @@ def test_the_worked_examples(row: Row) -> None:
     assert visual_tokens(size, "resampler64") == resampler
 
 
+@pytest.mark.parametrize("row", EXAMPLES, ids=lambda row: f"{row[0][0]}x{row[0][1]}")
+@pytest.mark.parametrize("index", [0, 12])
+def test_the_worked_examples_with_all_that_the_prompt_puts_around_them(row: Row, index: int) -> None:
+    size, grid, nine, _, one, fine, _, resampler = row
+    rows, columns = grid or (0, 0)
+    uncut = 4 + len(str(index))
+    around = uncut + 2 * rows * columns + max(rows - 1, 0)
+    assert count_image_tokens(size, "MiniCPM-V-4.6-1B", index=index) == nine + around
+    assert count_image_tokens(size, "MiniCPM-V-4.6-1B", downsample="4x", index=index) == fine + around
+    assert count_image_tokens(size, "MiniCPM-V-4.6-1B", max_slices=1, index=index) == one + uncut
+    for model in ("MiniCPM-o-4_5", "MiniCPM-V-4_5"):
+        assert count_image_tokens(size, model, index=index) == resampler + around
+        assert count_image_tokens(size, model, downsample="4x", index=index) == resampler + around
+
+
 @pytest.mark.parametrize(
     ("size", "prompt_tokens"),
     [

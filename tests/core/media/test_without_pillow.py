@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 import minicpm_core.media
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, UnsupportedContentError
@@ -25,15 +26,26 @@ from tests.core.media.pictures import (
     png,
     quarters,
 )
+from tests.core.media.profiles import DISPLAY_P3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from minicpm_core.parts import Detail
 
 INSTALL = r'pip install "minicpm-integrations\[media\]"'
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)
 
 WEBP = encoded(quarters(), "WEBP")
 GOOD = [png(), jpeg(), jpeg(exif=exif_block(1)), encoded(quarters(), "GIF"), WEBP]
+APNG = animated("PNG")
+BETTER_DECODED = [
+    jpeg((2400, 1800)),
+    encoded(Image.new("RGBA", (600, 400), (0, 0, 0, 0)), "PNG"),
+    encoded(quarters((600, 400)), "JPEG", icc_profile=DISPLAY_P3),
+    encoded(Image.new("CMYK", (600, 400)), "JPEG"),
+    encoded(Image.new("RGB", (6000, 5)), "PNG"),
+]
 TO_DECODE = [jpeg(exif=exif_block(6)), encoded(quarters(), "TIFF"), animated("GIF")]
 
 
@@ -65,6 +77,27 @@ def test_a_picture_that_must_be_decoded_says_what_to_install(data: bytes) -> Non
 def test_a_type_that_is_not_taken_says_what_to_install() -> None:
     with pytest.raises(ConfigurationError, match=INSTALL):
         load_image(image_from_bytes(WEBP), accept=PNG_AND_JPEG)
+
+
+@pytest.mark.parametrize("data", BETTER_DECODED, ids=["large", "transparent", "profile", "cmyk", "strip"])
+@pytest.mark.parametrize("detail", ["auto", "low", "high"])
+def test_a_picture_that_would_only_be_improved_is_sent_as_it_is(data: bytes, detail: Detail) -> None:
+    for source in (image_from_bytes(data), image_from_url(data_url(data))):
+        (part,) = load_image(source, accept=EVERYTHING, detail=detail)
+        assert content(part) == data
+
+
+@pytest.mark.parametrize("data", TO_DECODE, ids=["turned", "tiff", "animated"])
+def test_what_must_be_decoded_must_be_at_any_detail(data: bytes) -> None:
+    with pytest.raises(ConfigurationError, match=INSTALL):
+        load_image(image_from_bytes(data), accept=EVERYTHING, detail="low")
+
+
+def test_all_frames_of_an_animated_png_cannot_be_had() -> None:
+    (part,) = load_image(image_from_bytes(APNG), accept=EVERYTHING)
+    assert content(part) == APNG
+    with pytest.raises(ConfigurationError, match=INSTALL):
+        load_image(image_from_bytes(APNG), accept=EVERYTHING, frames="all")
 
 
 def test_a_pillow_image_cannot_be_given() -> None:
