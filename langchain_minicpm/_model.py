@@ -246,15 +246,16 @@ class MiniCPMSettings(BaseChatModel):
 
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens a text has: exactly with `custom_get_token_ids`, else by its characters."""
-        from langchain_minicpm._tokens import estimate
+        from minicpm_core.protocol.estimate import text_tokens
 
-        return estimate(text) if self.custom_get_token_ids is None else len(self.get_token_ids(text))
+        return text_tokens(text) if self.custom_get_token_ids is None else len(self.get_token_ids(text))
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """About how many tokens a conversation has as a prompt. Nothing is fetched.
 
         Args:
-            messages: The conversation; its pictures are counted by the model's own rule.
+            messages: The conversation; its pictures are counted by the model's own rule, other media as the most that
+                they will be.
             tools: Tools that are bound to the model.
 
         Raises:
@@ -263,7 +264,8 @@ class MiniCPMSettings(BaseChatModel):
         from langchain_minicpm._tokens import count_messages
 
         with langchain_errors():
-            return count_messages(messages, tools, model=self.model, count_text=self.get_num_tokens)
+            settings = config_of(self.__dict__).media
+            return count_messages(messages, tools, model=self.model, settings=settings, count_text=self.get_num_tokens)
 
     @classmethod
     def is_lc_serializable(cls) -> Literal[True]:

@@ -208,6 +208,22 @@ class MiniCPM(MiniCPMSettings):
         stream = await self._async().stream(to_core(messages), _options(kwargs))
         return aresponses(held(stream), ChatReader())
 
+    def count_tokens(self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
+        """About how many tokens a conversation has as a prompt: rather too many than too few. Nothing is fetched.
+
+        Args:
+            messages: The conversation; its pictures are counted by the model's own rule, other media as the most that
+                they will be.
+            tools: Tools that may be called.
+
+        Raises:
+            InvalidInputError: A message or a medium cannot be sent.
+        """
+        from minicpm_core.media.count import count_prompt
+
+        declared = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        return count_prompt(to_core(messages), self.model, settings=self._config().media, tools=declared)
+
     # -- Complete ------------------------------------------------------------------------------------------------------
 
     @llm_completion_callback()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from minicpm_core._lazy import lazily
 
 if TYPE_CHECKING:
+    from minicpm_core.media.count import count_prompt
     from minicpm_core.media.images import load_image
     from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
     from minicpm_core.media.resolve import needs_io, resolve_messages
@@ -32,6 +33,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "MediaLimits",
     "count_image_tokens",
+    "count_prompt",
     "image_from_base64",
     "image_from_bytes",
     "image_from_file",
@@ -49,6 +51,7 @@ _HOMES = {
     "DEFAULT_LIMITS": "limits",
     "MediaLimits": "limits",
     "count_image_tokens": "tokens",
+    "count_prompt": "count",
     "image_from_base64": "sources",
     "image_from_bytes": "sources",
     "image_from_file": "sources",

@@ -207,6 +207,7 @@ class Preparer:
             source.value,
             max_bytes=limits.max_bytes,
             hosts=self._settings.media_hosts,
+            seconds=_FETCH_SECONDS[source.noun],
             stop=self._stop,
             what=source.noun,
         )
@@ -227,6 +228,7 @@ class Preparer:
         return None if told is None else lambda fraction: told(what, fraction)
 
 
+_FETCH_SECONDS = {"image": 60.0, "document": 60.0, "audio": 120.0, "video": 300.0}
 _MODALITIES = frozenset({"image", "video", "audio"})
 _TAKES = {
     "image": "send its text, or choose a vision model.",

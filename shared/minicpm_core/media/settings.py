@@ -90,4 +90,8 @@ def _hosts(given: Any) -> frozenset[str]:
         isinstance(host, str) and host and "/" not in host for host in cast("Iterable[Any]", hosts)
     ):
         raise ConfigurationError("media_hosts must be host names or addresses, such as ['media.example.com'], no URLs.")
-    return frozenset(host.strip().lower() for host in cast("Iterable[str]", hosts))
+    from minicpm_core.media.guard import check_hosts
+
+    found = frozenset(host.strip().lower() for host in cast("Iterable[str]", hosts))
+    check_hosts(found)
+    return found
