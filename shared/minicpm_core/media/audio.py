@@ -110,12 +110,12 @@ def to_wav(file: BinaryIO, *, limits: MediaLimits, label: str, stop: threading.E
 
     Args:
         file: Binary and seekable. Its position is put back.
-        limits: A file that passes through has at most `max_bytes`.
+        limits: The WAV has at most `max_bytes`: 64 MiB are 35 minutes.
         label: How to call it in an error.
         stop: Set from another thread to give up.
 
     Raises:
-        InvalidMediaError: It is no recording, has no sound, cannot be decoded, or is longer than `MAX_SECONDS`.
+        InvalidMediaError: It is no recording, has no sound, cannot be decoded, or is longer than the limits.
         ConfigurationError: It has to be decoded, and PyAV is not installed.
         CancelledError: `stop` was set (that of `concurrent.futures`).
     """
@@ -132,17 +132,17 @@ def to_wav(file: BinaryIO, *, limits: MediaLimits, label: str, stop: threading.E
         with wave.open(buffer, "wb") as wav:
             wav.setparams((1, _SAMPLE, RATE, 0, "NONE", ""))
             samples = 0
-            for piece in _pieces(container, label, stop):
+            for piece in _pieces(container, limits, label, stop):
                 samples += len(piece) // _SAMPLE
-                _check_seconds(samples / RATE, label)
+                _check_seconds(samples / RATE, limits, label)
                 wav.writeframesraw(piece)
     return Recording(buffer.getvalue(), "wav", samples / RATE)
 
 
 def _passed(file: BinaryIO, seconds: float, limits: MediaLimits, label: str) -> Recording | None:
     """The file itself, unless other chunks make it much larger than its sound."""
-    _check_seconds(seconds, label)
-    bound = min(limits.max_bytes, round(seconds * RATE) * _SAMPLE + _OTHER_CHUNKS)
+    _check_seconds(seconds, limits, label)
+    bound = round(seconds * RATE) * _SAMPLE + _OTHER_CHUNKS
     position = file.tell()
     try:
         file.seek(0)
@@ -152,14 +152,17 @@ def _passed(file: BinaryIO, seconds: float, limits: MediaLimits, label: str) -> 
     return Recording(data, "wav", seconds) if len(data) <= bound else None
 
 
-def _check_seconds(seconds: float, label: str) -> None:
-    if seconds > MAX_SECONDS:
+def _check_seconds(seconds: float, limits: MediaLimits, label: str) -> None:
+    longest = min(MAX_SECONDS, limits.max_bytes / RATE / _SAMPLE)
+    if seconds > longest:
         raise InvalidMediaError(
-            f"{label} is too long: it has more than {MAX_SECONDS} s, which is the limit. Send it in parts."
+            f"{label} is too long: it has more than {longest:g} s, which is the limit. Send it in parts."
         )
 
 
-def _pieces(container: InputContainer, label: str, stop: threading.Event | None) -> Iterator[bytes]:
+def _pieces(
+    container: InputContainer, limits: MediaLimits, label: str, stop: threading.Event | None
+) -> Iterator[bytes]:
     """Sound of 16 kHz, mono, 16 bits, piece by piece.
 
     Raises:
@@ -171,7 +174,9 @@ def _pieces(container: InputContainer, label: str, stop: threading.Event | None)
     track = next((one for one in tracks if "default" in str(one.disposition)), tracks[0])
     prepare_decoder(track.codec_context, label)
     if container.duration:
-        _check_seconds(container.duration / _TIME_BASE / 2, label)  # it may be an estimate; what is decoded is counted
+        _check_seconds(
+            container.duration / _TIME_BASE / 2, limits, label
+        )  # it may be an estimate; what is decoded is counted
     found = False
     mixer = _Mixer(label)
     decoded = _Decoded(container, track, stop)

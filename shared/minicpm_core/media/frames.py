@@ -7,6 +7,7 @@ is worth a jump.  Frames that no other frame needs are not decoded before the ti
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, cast
@@ -234,10 +235,12 @@ def _picture(frame: Any, size: tuple[int, int], label: str) -> Image.Image:
     layout = "rgba" if clear else "rgb24"
     options: dict[str, Any] = {"width": size[0], "height": size[1], "format": layout, "interpolation": "BICUBIC"}
     av = pyav()
-    if int(frame.color_trc) in _HDR and int(av.__version__.partition(".")[0]) >= _CONVERTS_HDR:
-        options |= {"dst_color_trc": _SDR, "dst_color_primaries": _SDR}
+    scaled = None
+    if int(av.__version__.partition(".")[0]) >= _CONVERTS_HDR and int(frame.color_trc) in _HDR:
+        with contextlib.suppress(av.FFmpegError):  # tags that it does not know: then as it is
+            scaled = frame.reformat(**options, dst_color_trc=_SDR, dst_color_primaries=_SDR)
     try:
-        scaled = frame.reformat(**options)
+        scaled = scaled or frame.reformat(**options)
     except (av.FFmpegError, ValueError) as error:
         raise InvalidMediaError(
             f"{label} has frames that cannot be converted to RGB ({frame.format.name}: {reason(error)})."

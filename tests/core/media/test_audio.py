@@ -178,9 +178,11 @@ def test_an_hour_of_silence_in_a_few_bytes_is_refused_by_its_header() -> None:
         converted(recording_like(rate=1000, bits=8, sound=bytes(8_000_000)))
 
 
-def test_the_limit_on_bytes_holds_for_what_would_pass() -> None:
-    small = MediaLimits(max_bytes=1000)
-    assert converted(RIGHT, small).data != RIGHT or len(RIGHT) <= 1000
+def test_the_limit_on_bytes_is_one_on_the_wav() -> None:
+    for data in (RIGHT, recording(rate=8000)):
+        assert converted(data, MediaLimits(max_bytes=32_000)).seconds == 1.0
+        with pytest.raises(InvalidMediaError, match=r"more than 0\.96875 s"):
+            converted(data, MediaLimits(max_bytes=31_000))
 
 
 def test_stopping_ends_the_decoding() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import subprocess
 import sys
 
 import pytest
@@ -196,3 +197,13 @@ def test_older_models_take_each_frame_whole() -> None:
 def test_a_video_without_frames_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="at least one frame"):
         video_tokens(0, (448, 448), "MiniCPM-V-4.6-1B")
+
+
+def test_importing_these_modules_imports_no_codec() -> None:
+    """In an interpreter of its own, since this one has them already."""
+    code = (
+        "import sys, minicpm_core.media.video, minicpm_core.media.audio, minicpm_core.media.containers\n"
+        "sys.exit([name for name in sys.modules if name.split('.')[0] in {'av', 'PIL', 'numpy'}] or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
