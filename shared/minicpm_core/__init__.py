@@ -28,6 +28,7 @@ from minicpm_core.errors import (
     ModelNotFoundError,
     NotFoundError,
     PermissionDeniedError,
+    PromptTooLongError,
     QuotaExceededError,
     RateLimitError,
     ServerError,
@@ -42,7 +43,16 @@ from minicpm_core.secret import Secret
 if TYPE_CHECKING:
     from minicpm_core.aio import AsyncCompletionStream, AsyncMiniCPMClient
     from minicpm_core.client import CompletionStream, MiniCPMClient
-    from minicpm_core.parts import ImagePart, ImageSource, TextPart
+    from minicpm_core.media.limits import MediaLimits
+    from minicpm_core.parts import (
+        AudioSource,
+        DocumentSource,
+        ImagePart,
+        ImageSource,
+        TextPart,
+        VideoSampling,
+        VideoSource,
+    )
     from minicpm_core.protocol.request import MiniCPMWarning, ServerTraits
     from minicpm_core.types import Choice, Completion, Delta, Message, ModelInfo, ToolCall, ToolCallDelta, Usage
 
@@ -57,6 +67,7 @@ __all__ = [
     "APITimeoutError",
     "AsyncCompletionStream",
     "AsyncMiniCPMClient",
+    "AudioSource",
     "AuthenticationError",
     "Backend",
     "BackendName",
@@ -68,12 +79,14 @@ __all__ = [
     "ConfigurationError",
     "ContextOverflowError",
     "Delta",
+    "DocumentSource",
     "ImagePart",
     "ImageSource",
     "InvalidInputError",
     "InvalidMediaError",
     "InvalidRequestError",
     "MalformedReplyError",
+    "MediaLimits",
     "Message",
     "MiniCPMClient",
     "MiniCPMError",
@@ -83,6 +96,7 @@ __all__ = [
     "ModelNotFoundError",
     "NotFoundError",
     "PermissionDeniedError",
+    "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
     "Secret",
@@ -97,28 +111,35 @@ __all__ = [
     "UnsupportedContentError",
     "UnsupportedFeatureError",
     "Usage",
+    "VideoSampling",
+    "VideoSource",
     "__version__",
     "card_for",
 ]
 
 _HOMES = {
-    "Usage": "types",
-    "ToolCallDelta": "types",
-    "ToolCall": "types",
-    "TextPart": "parts",
-    "ModelInfo": "types",
-    "Message": "types",
-    "ImageSource": "parts",
-    "ImagePart": "parts",
-    "Delta": "types",
-    "Completion": "types",
-    "Choice": "types",
     "AsyncCompletionStream": "aio",
     "AsyncMiniCPMClient": "aio",
+    "AudioSource": "parts",
+    "Choice": "types",
+    "Completion": "types",
     "CompletionStream": "client",
+    "Delta": "types",
+    "DocumentSource": "parts",
+    "ImagePart": "parts",
+    "ImageSource": "parts",
+    "MediaLimits": "media.limits",
+    "Message": "types",
     "MiniCPMClient": "client",
     "MiniCPMWarning": "protocol.request",
+    "ModelInfo": "types",
     "ServerTraits": "protocol.request",
+    "TextPart": "parts",
+    "ToolCall": "types",
+    "ToolCallDelta": "types",
+    "Usage": "types",
+    "VideoSampling": "parts",
+    "VideoSource": "parts",
 }
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

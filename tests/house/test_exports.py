@@ -10,28 +10,29 @@ from tests.house.support import PACKAGES
 
 PUBLIC: dict[str, tuple[str, ...]] = {
     "langchain_minicpm": (
-        "ChatMiniCPM", "__version__", "image_block",
+        "ChatMiniCPM", "__version__", "audio_block", "file_block", "image_block", "video_block",
     ),
     "llama_index_minicpm": (
         "MiniCPM", "__version__",
     ),
     "minicpm_core": (
         "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",
-        "APIStatusError", "APITimeoutError", "AsyncCompletionStream", "AsyncMiniCPMClient",
+        "APIStatusError", "APITimeoutError", "AsyncCompletionStream", "AsyncMiniCPMClient", "AudioSource",
         "AuthenticationError", "Backend", "BackendName", "ChatOptions", "Choice", "ClientConfig",
         "Completion", "CompletionStream", "ConfigurationError", "ContextOverflowError", "Delta",
-        "ImagePart", "ImageSource", "InvalidInputError", "InvalidMediaError", "InvalidRequestError",
-        "MalformedReplyError", "Message", "MiniCPMClient", "MiniCPMError", "MiniCPMWarning", "ModelCard",
-        "ModelInfo", "ModelNotFoundError", "NotFoundError", "PermissionDeniedError", "QuotaExceededError",
-        "RateLimitError", "Secret", "ServerError", "ServerTraits", "StreamInterruptedError", "TextPart",
-        "Timeouts", "ToolCall", "ToolCallDelta", "UnprocessableMediaError", "UnsupportedContentError",
-        "UnsupportedFeatureError", "Usage", "__version__", "card_for",
+        "DocumentSource", "ImagePart", "ImageSource", "InvalidInputError", "InvalidMediaError",
+        "InvalidRequestError", "MalformedReplyError", "MediaLimits", "Message", "MiniCPMClient",
+        "MiniCPMError", "MiniCPMWarning", "ModelCard", "ModelInfo", "ModelNotFoundError", "NotFoundError",
+        "PermissionDeniedError", "PromptTooLongError", "QuotaExceededError", "RateLimitError", "Secret",
+        "ServerError", "ServerTraits", "StreamInterruptedError", "TextPart", "Timeouts", "ToolCall",
+        "ToolCallDelta", "UnprocessableMediaError", "UnsupportedContentError", "UnsupportedFeatureError",
+        "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
     ),
     "minicpm_core.emulator": (
         "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",
     ),
     "minicpm_core.media": (
-        "DEFAULT_LIMITS", "MediaLimits", "count_image_tokens", "image_from_base64", "image_from_bytes",
+        "DEFAULT_LIMITS", "MediaLimits", "count_image_tokens", "count_prompt", "image_from_base64", "image_from_bytes",
         "image_from_file", "image_from_path", "image_from_pil", "image_from_url", "image_grid",
         "load_image", "needs_io", "resolve_messages", "visual_tokens",
     ),
