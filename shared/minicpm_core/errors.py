@@ -5,7 +5,7 @@
     ├── InvalidInputError (ValueError)       a message or parameter cannot be sent; nothing was sent
     │   ├── PromptTooLongError               counted before it is sent: it cannot fit the model's context
     │   └── UnsupportedContentError          a kind of content that the model, server or this version does not take
-    │       └── InvalidMediaError            a picture that is not one, or is broken
+    │       └── InvalidMediaError            a medium that is not one, or is broken
     ├── APIError                             a request was made
     │   ├── APIStatusError                   the server answered with an error
     │   │   ├── AuthenticationError          401: the key is missing or wrong
@@ -71,7 +71,10 @@ class UnsupportedContentError(InvalidInputError):
 
 
 class InvalidMediaError(UnsupportedContentError):
-    """A picture that is not one, is broken or is too large. Nothing was sent."""
+    """A picture, video, recording or document that is not one, is broken or is too large. Nothing was sent.
+
+    But for a file that is read while it is sent: where it changes meanwhile, the request is broken off.
+    """
 
 
 class PromptTooLongError(InvalidInputError):

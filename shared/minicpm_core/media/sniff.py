@@ -79,8 +79,8 @@ class Lookalike:
     hint: str = ""
 
 
-_FRAMES_HINT = "Video comes with a later version; send single frames as pictures until then."
-_PAGES_HINT = "Send its pages as pictures."
+_FRAMES_HINT = "Send it as a video."
+_PAGES_HINT = "Send it as a document."
 _SVG = Lookalike("an SVG drawing", media=True, hint="Render it to PNG first.")
 _MP4 = Lookalike("an MP4 video", media=True, hint=_FRAMES_HINT)
 
