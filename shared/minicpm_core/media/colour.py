@@ -14,7 +14,7 @@ from minicpm_core.media import icc
 _OPAQUE = 255
 _ROUNDING = 0.5  # Pillow cuts off what is behind the point
 _FINAL = frozenset({"1", "L", "P", "RGB"})
-_SCALABLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+_SCALABLE = frozenset({"L", "RGB", "CMYK"})
 _MAX_PROFILE = 4 * 1024 * 1024
 """Bytes of a profile, above which it is ignored. Those of printers have about 2 MB."""
 
@@ -35,7 +35,7 @@ def scalable(image: Image.Image, label: str) -> Image.Image:
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         return _eight_bit(image, label)
     if image.has_transparency_data:
-        return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # there is no direct way from La
+        return _with_alpha(image)
     if image.mode in _SCALABLE:
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
@@ -45,9 +45,12 @@ def seen_through(image: Image.Image) -> bool:
     """Whether something really shows through somewhere."""
     if not image.has_transparency_data:
         return False
-    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    lowest, _ = cast("tuple[int, int]", rgba.getchannel("A").getextrema())  # one band, so two numbers
+    lowest, _ = cast("tuple[int, int]", _with_alpha(image).getchannel("A").getextrema())  # one band, so two numbers
     return lowest < _OPAQUE
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # there is no direct way from La
 
 
 def finished(image: Image.Image, profile: bytes | None, label: str) -> Image.Image:
@@ -68,15 +71,14 @@ def finished(image: Image.Image, profile: bytes | None, label: str) -> Image.Ima
     if image.mode in _FINAL and not image.has_transparency_data and not with_odd_palette:
         return _in_srgb(image, profile)
     image = scalable(image, label)
-    if image.mode in {"RGBA", "LA"}:
+    if image.mode == "RGBA":
         image = _on_white(image)
     return _in_srgb(image, profile)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    mode = "L" if image.mode == "LA" else "RGB"
-    flat = Image.new(mode, image.size, "white")
-    flat.paste(image.convert(mode), mask=image.getchannel("A"))
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(image.convert("RGB"), mask=image.getchannel("A"))
     return flat
 
 

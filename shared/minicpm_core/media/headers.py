@@ -19,7 +19,7 @@ from minicpm_core.media.walk_png import PNG_END, png
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Header", "glance", "read_header"]
+__all__ = ["Header", "glance", "may_need_work", "read_header"]
 
 
 def read_header(data: bytes, media_type: str, label: str) -> Header | None:
@@ -68,6 +68,29 @@ def glance(head: bytes, tail: bytes) -> Header | None:
     except (struct.error, IndexError, BrokenError):
         return None
     return None
+
+
+def may_need_work(head: bytes, *, most_pixels: int) -> bool:
+    """Whether a picture will probably be decoded, guessed from its first bytes: for choosing a thread, not a fate.
+
+    Args:
+        head: The first kilobytes of the file.
+        most_pixels: The most pixels that are sent of it.
+
+    Returns:
+        `False` for what is no picture at all, since that is refused quickly; `True` where `head` does not tell.
+    """
+    media_type = sniff(head)
+    try:
+        if media_type == JPEG:
+            found = jpeg_header(head)[0]
+        elif media_type == PNG:
+            found = png(head, until=b"IDAT")
+        else:
+            return media_type is not None
+    except (struct.error, IndexError, BrokenError):
+        return True
+    return not found.plain or found.alpha or found.odd_colours or found.width * found.height > most_pixels
 
 
 _PARSERS: dict[str, Callable[[bytes], Header]] = {PNG: png, JPEG: jpeg, GIF: gif, WEBP: webp, BMP: bmp}

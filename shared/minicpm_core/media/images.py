@@ -122,10 +122,11 @@ def _glance(text: bytes) -> Header | None:
 
 def _header(found: Read) -> Header | None:
     data = found.data or b""
-    media_type = sniff(data)
-    if media_type is None:
-        _refuse(data, found.label)
-    return read_header(data, media_type, found.label)
+    return read_header(data, _media_type(data, found.label), found.label)
+
+
+def _media_type(data: bytes, label: str) -> str:
+    return sniff(data) or _refuse(data, label)
 
 
 def _must_change(header: Header, wanted: Wanted) -> bool:
@@ -154,9 +155,7 @@ def _as_it_is(found: Read, header: Header) -> tuple[ImagePart, ...]:
 def _changed(found: Read, wanted: Wanted) -> tuple[ImagePart, ...]:
     """The picture, with all its bytes at hand, decoded and encoded again."""
     data, label = found.data if found.data is not None else base64text.decode(found.text), found.label
-    media_type = sniff(data)
-    if media_type is None:
-        _refuse(data, label)
+    media_type = _media_type(data, label)
     if media_type == HEIC:
         raise UnsupportedContentError(
             f"{label} is a HEIC picture, which cannot be read here. Convert it to JPEG, or open it with Pillow and "

@@ -113,6 +113,13 @@ class TestProfiles:
         assert colour(seen) == pytest.approx((24, 221, 24), abs=2)
         assert colour(seen, (24, 5)) == (255, 255, 255)
 
+    def test_without_colour_management_the_numbers_are_taken_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def lacks(name: str) -> bool:
+            return name != "littlecms2"
+
+        monkeypatch.setattr(features, "check", lacks)
+        assert colour(shown(load(red("PNG", icc_profile=SWAPPED)))) == RED
+
     def test_a_profile_beyond_the_bound_is_ignored(self) -> None:
         image = Image.new("RGB", (8, 8), RED)
         image.info["icc_profile"] = SWAPPED + bytes(4 * 1024 * 1024)
@@ -211,6 +218,11 @@ class TestTransparency:
         """As in the screenshots of many systems."""
         data = encoded(quarters().convert(mode), kind, **({"lossless": True} if kind == "WEBP" else {}))
         assert content(load(data, accept=EVERYTHING)) == data
+
+    def test_alpha_that_was_only_announced_leaves_the_file_as_it_is(self) -> None:
+        data = bytearray(encoded(quarters(), "WEBP", exif=exif_block(1)))
+        data[20] |= 0x10
+        assert content(load(bytes(data), accept=EVERYTHING)) == data
 
     def test_a_clear_edge_does_not_darken_when_it_is_reduced(self) -> None:
         """What is clear has a colour too, black here, which must not be mixed in."""

@@ -90,6 +90,12 @@ class TestTheSize:
         assert plan((4032, 3024), "low", 9).whole.size == (516, 387)
         assert plan((1920, 940), "auto", 9).whole.size == (1920, 940)
 
+    def test_where_no_size_suits_all_formulas_the_grid_and_the_usual_count_are_kept(self) -> None:
+        size, found = (2180, 3051), fitted((2180, 3051), 9)
+        assert image_grid(found) == image_grid(size) == (3, 3)
+        assert visual_tokens(found) == visual_tokens(size) == 630
+        assert visual_tokens(found, downsample="4x") != visual_tokens(size, downsample="4x")
+
     def test_a_pictures_own_detail_wins_if_it_is_one(self) -> None:
         assert [chosen(own, "auto") for own in ("low", "high", "original", "auto", None, "ultra")] == [
             "low", "high", "original", "auto", "auto", "auto",

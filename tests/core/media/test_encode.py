@@ -325,6 +325,13 @@ def test_a_picture_that_pillow_opened_from_a_cut_file_is_a_clear_error() -> None
         load_pil(image)
 
 
+def test_a_pil_image_that_contradicts_itself_is_a_clear_error() -> None:
+    image = quarters()
+    image.info["transparency"] = "no colour"
+    with pytest.raises(InvalidMediaError, match="The PIL image cannot be encoded"):
+        load_pil(image)
+
+
 @pytest.mark.parametrize("feature", ["webp", "avif"])
 def test_a_pillow_without_the_decoder_is_a_clear_error(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not features.check(feature):

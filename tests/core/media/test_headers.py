@@ -11,7 +11,7 @@ from PIL import Image
 
 from minicpm_core.errors import InvalidMediaError
 from minicpm_core.media import image_from_bytes, load_image
-from minicpm_core.media.headers import Header, read_header
+from minicpm_core.media.headers import Header, may_need_work, read_header
 from minicpm_core.media.sniff import sniff
 from tests.core.media.pictures import (
     EVERYTHING,
@@ -171,3 +171,23 @@ def test_a_bomb_is_refused_by_its_header_in_every_format(make: Callable[[int, in
     for accept in (EVERYTHING, PNG_AND_JPEG, frozenset({"image/png"}), frozenset({"image/jpeg"})):
         with pytest.raises(InvalidMediaError, match="too large: 60000 x 50000 pixels; the limit is 100000000"):
             load_image(image_from_bytes(make(60_000, 50_000)), accept=accept)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(png(), False, id="png"),
+        pytest.param(jpeg(), False, id="jpeg"),
+        pytest.param(jpeg(exif=exif_block(6)), True, id="turned"),
+        pytest.param(png((300, 200)), True, id="png-large"),
+        pytest.param(jpeg((300, 200)), True, id="jpeg-large"),
+        pytest.param(encoded(quarters().convert("RGBA"), "PNG"), True, id="alpha"),
+        pytest.param(encoded(quarters().convert("CMYK"), "JPEG"), True, id="cmyk"),
+        pytest.param(jpeg(icc_profile=bytes(5000)), True, id="it-does-not-tell"),
+        pytest.param(encoded(quarters(), "GIF"), True, id="gif"),
+        pytest.param(b"<html>", False, id="no-picture"),
+        pytest.param(b"", False, id="nothing"),
+    ],
+)
+def test_whether_a_picture_will_be_decoded_is_guessed_from_its_first_bytes(data: bytes, expected: bool) -> None:
+    assert may_need_work(data[:3072], most_pixels=10_000) is expected
