@@ -43,8 +43,6 @@ def scalable(image: Image.Image, label: str) -> Image.Image:
 
 def seen_through(image: Image.Image) -> bool:
     """Whether something really shows through somewhere."""
-    if not image.has_transparency_data:
-        return False
     lowest, _ = cast("tuple[int, int]", _with_alpha(image).getchannel("A").getextrema())  # one band, so two numbers
     return lowest < _OPAQUE
 
