@@ -10,7 +10,7 @@ import wave
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from minicpm_core.errors import InvalidInputError, InvalidMediaError
-from minicpm_core.media.containers import check_stop, opened, prepare_decoder, pyav, reason
+from minicpm_core.media.containers import check_stop, is_marked, opened, prepare_decoder, pyav, reason
 
 if TYPE_CHECKING:
     import threading
@@ -171,7 +171,7 @@ def _pieces(
     tracks = container.streams.audio
     if not tracks:
         raise InvalidMediaError(f"{label} has no sound track.")
-    track = next((one for one in tracks if "default" in str(one.disposition)), tracks[0])
+    track = next((one for one in tracks if is_marked(one, "default")), tracks[0])
     prepare_decoder(track.codec_context, label)
     if container.duration:
         _check_seconds(
@@ -233,7 +233,6 @@ class _Mixer:
             yield from self.rest()
             self._resampler = pyav().AudioResampler(format="s16", layout="mono", rate=RATE)
             self._shape = shape
-        frame.pts = None  # gaps in the time stamps are no gaps in the sound
         yield from self._pieces(frame)
 
     def rest(self) -> Iterator[bytes]:

@@ -267,6 +267,12 @@ def prepare_decoder(context: Any, label: str) -> None:
     context.thread_count = MAX_THREADS
 
 
+def is_marked(stream: Any, name: str) -> bool:
+    """Whether a stream's disposition has a flag, such as `default` or `attached_pic`."""
+    marks: Any = stream.disposition
+    return bool(marks & getattr(marks.__class__, name))
+
+
 def reason(error: Exception) -> str:
     """FFmpeg's own words, without the name that PyAV puts behind them."""
     return str(getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")[:120]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from minicpm_core.errors import InvalidMediaError
-from minicpm_core.media.containers import MAX_FRAME_PIXELS, check_stop, prepare_decoder, pyav, reason
+from minicpm_core.media.containers import MAX_FRAME_PIXELS, check_stop, is_marked, prepare_decoder, pyav, reason
 from minicpm_core.media.limits import check_pixels
 from minicpm_core.media.video import frame_size
 
@@ -75,7 +75,7 @@ class Track:
         Raises:
             InvalidMediaError: There is none, or its frames are too large or of an unknown codec.
         """
-        videos = (one for one in container.streams.video if "attached_pic" not in str(one.disposition))
+        videos = (one for one in container.streams.video if not is_marked(one, "attached_pic"))
         stream: Any = next(videos, None)
         if stream is None:
             raise InvalidMediaError(f"{label} has no pictures: it is a recording. Send it as audio.")

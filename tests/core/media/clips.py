@@ -186,7 +186,7 @@ def with_cover() -> bytes:
         cover: Any = file.add_stream("mjpeg", rate=1)
         cover.width, cover.height = SIZE
         cover.pix_fmt = "yuvj420p"
-        cover.disposition = int(av.stream.Disposition.attached_pic)
+        cover.disposition = av.stream.Disposition.attached_pic.value
         file.mux(cover.encode(av.VideoFrame.from_image(quarters(SIZE))))
         file.mux(cover.encode(None))
         _sing(file, track, 48_000, 1, 0.2)
