@@ -1,4 +1,4 @@
-"""Where the code of a page runs: beside a photograph, with the emulator as its server."""
+"""Where the code of a page runs: beside a photograph and other media, with the emulator as its server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.media.samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from minicpm_core.emulator import EmulatorServer
     from tests.docs.pages import Block
+    from tests.media.matrix import Medium
+
+_FILES: tuple[Medium, ...] = ("video", "audio", "PDF")
 
 
 @pytest.fixture
@@ -31,6 +35,9 @@ def run(
 ) -> Callable[[Block, dict[str, Any]], None]:
     """Run a block as it stands; then each test that it defines, with its fixtures."""
     shutil.copy(ROOT / "examples" / "photos" / "cat.jpg", tmp_path / "photo.jpg")
+    for medium in _FILES:
+        made = sample(medium)
+        (tmp_path / made.name).write_bytes(made.data)
     monkeypatch.chdir(tmp_path)
 
     def run(block: Block, names: dict[str, Any]) -> None:
