@@ -60,6 +60,7 @@ class Server:
             "model": self.model,
             "timeout": 180,
             "max_retries": 0,
+            "media_hosts": ["127.0.0.1"],
         }
 
 

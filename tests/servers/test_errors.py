@@ -14,6 +14,7 @@ from minicpm_core import (
     AuthenticationError,
     ContextOverflowError,
     InvalidMediaError,
+    MiniCPMWarning,
     ModelNotFoundError,
     UnprocessableMediaError,
 )
@@ -67,10 +68,10 @@ def test_an_unknown_model(server: Server, frontend: str, mode: str) -> None:
 @everywhere
 @in_every_mode
 def test_a_prompt_over_the_context(server: Server, frontend: str, mode: str) -> None:
-    """The error says how much fits and how much there was."""
+    """It is doubted before it is sent, since the server said how much fits; its error says how much there was."""
     only_on(server, "vllm", "llamacpp")
     long = Question((Turn("user", ("Count to ten. " * CONTEXT,)),))
-    with pytest.raises(ContextOverflowError) as caught:
+    with pytest.warns(MiniCPMWarning, match="may not fit"), pytest.raises(ContextOverflowError) as caught:
         ask(FRONTENDS[frontend](server), mode, long)
     assert caught.value.n_ctx == CONTEXT
     assert caught.value.n_prompt is not None

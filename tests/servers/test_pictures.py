@@ -6,7 +6,7 @@ import asyncio
 import base64
 import inspect
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from PIL import Image
@@ -17,6 +17,7 @@ from tests.servers.core import Core
 from tests.servers.frontends import FRONTENDS, MODES, ask
 from tests.servers.llama_index import image_of
 from tests.servers.support import Answer, Picture, Question, Server, Turn, picture, servers
+from tests.support.server import ScriptedServer, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,22 @@ def a_path(folder: Path) -> Path:
     return path
 
 
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def frames(*colours: tuple[int, int, int]) -> bytes:
+    """An animation."""
+    first, *others = (Image.new("RGB", (64, 64), colour) for colour in colours)
+    return saved(first, "GIF", save_all=True, append_images=others, duration=100)
+
+
+def data_url(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
 def turned(_: Path) -> bytes:
     """As phones store them: lying down, with a note on how to turn it."""
     exif = Image.Exif()
@@ -48,14 +65,20 @@ SOURCES: Final[dict[str, tuple[str, Callable[[Path], Source]]]] = {
     "bytes of a PNG": ("red", lambda _: picture(RED)),
     "path of a JPEG": ("green", a_path),
     "open file": ("blue", lambda _: BytesIO(picture(BLUE))),
-    "data URL": ("white", lambda _: f"data:image/png;base64,{base64.b64encode(picture(WHITE)).decode()}"),
+    "data URL": ("white", lambda _: data_url(picture(WHITE), "image/png")),
     "Pillow": ("black", lambda _: Image.new("RGB", (70, 50), BLACK)),
     "Pillow with alpha": ("red", lambda _: Image.new("RGBA", (64, 64), (*RED, 255))),
     "turned JPEG": ("green", turned),
     "WebP": ("blue", lambda _: picture(BLUE, kind="WEBP", quality=95)),
     "GIF": ("white", lambda _: picture(WHITE, kind="GIF")),
     "TIFF": ("green", lambda _: picture(GREEN, kind="TIFF")),
-    "large JPEG": ("red", lambda _: picture(RED, (3000, 2000), "JPEG")),
+    "large JPEG": ("red", lambda _: picture(RED, (4032, 3024), "JPEG")),
+    "Base64 of a JPEG in a data URL": ("green", lambda _: data_url(picture(GREEN, kind="JPEG"), "image/jpeg")),
+    "CMYK JPEG": ("red", lambda _: saved(Image.new("RGB", (64, 64), RED).convert("CMYK"), "JPEG")),
+    "palette PNG": ("blue", lambda _: saved(Image.new("RGB", (64, 64), BLUE).convert("P"), "PNG")),
+    "16-bit PNG": ("black", lambda _: saved(Image.new("I;16", (64, 64), 1285), "PNG")),
+    "PNG that nothing is seen of": ("white", lambda _: saved(Image.new("RGBA", (64, 64), (*BLACK, 0)), "PNG")),
+    "animated GIF": ("red", lambda _: frames(RED, BLUE)),
 }
 
 
@@ -69,6 +92,19 @@ def test_the_colour_is_seen(server: Server, frontend: str, mode: str, source: st
     question = Question((Turn("user", (Picture(make(tmp_path)), "Describe this image.")),))
     answer = Answer("", f"A plain {colour} square.")
     assert ask(FRONTENDS[frontend](server), mode, question) == answer
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_picture_on_the_web_is_fetched_and_seen(server: Server, mode: str) -> None:
+    """From an address that is opted in; and the server is not asked to fetch it."""
+    web = whole(picture(BLUE), content_type="application/octet-stream")
+    with ScriptedServer(answers=[web], models=None) as site:
+        url = f"http://127.0.0.1:{site.port}/picture"
+        question = Question((Turn("user", (Picture(url), "Describe this image.")),))
+        answer = ask(Core(server), mode, question)
+        assert len(site.requests) == 1
+    assert answer == Answer("", "A plain blue square.")
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=str)
