@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minicpm_core.emulator.rules import Ruling, decide
+from minicpm_core.emulator.telling import numbered, size_of
 from minicpm_core.emulator.tokens import tokens
 
 if TYPE_CHECKING:
@@ -121,9 +122,7 @@ def _thoughts(request: ChatRequest, ruling: Ruling) -> str:
     """What was received and what is done about it: true, and short."""
     turns = len(request.turns)
     said = [f"I received {turns} message{'s' * (turns != 1)}."]
-    pictures = [picture for turn in request.turns for picture in turn.pictures]
-    for number, picture in enumerate(pictures, 1):
-        said.append(f"Picture {number} is {picture.width} x {picture.height} pixels: {picture.tokens} tokens.")
+    said += [f"{name} is {size_of(medium)}: {medium.tokens} tokens." for name, medium in numbered(request.media)]
     if ruling.calls:
         said.append(f"The text asks for the tool {ruling.calls[0].name}, so I call it.")
     else:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 CLOSE = "minicpm.close"
 """The ASGI extension by which the server lets the app close a connection in mid-answer."""
 
+_MEDIA = (b"image_url", b"video_url", b"input_video", b"audio_url", b"input_audio")
+"""Types of content parts that take long."""
+
 
 def create_app(settings: EmulatorSettings, state: EmulatorState | None = None) -> Starlette:
     """The app, for any ASGI server. The faults that close connections need `EmulatorServer`'s.
@@ -67,7 +70,7 @@ class _Body:
     """The body of a request, parsed once; that it could not be is said when it is asked for."""
 
     def __init__(self, raw: bytes) -> None:
-        self.has_pictures = b"image_url" in raw
+        self.has_media = any(part in raw for part in _MEDIA)
         self.parsed: Json = None
         self.refusal: Refusal | None = None
         try:
@@ -114,8 +117,8 @@ class _Emulator:
         said_json = request.headers.get("content-type", "").startswith("application/json")
         if not said_json and "content_type" not in self.dialect.lets_pass:
             raise Refusal("content_type")
-        # A picture takes milliseconds to decode, in which other requests should not have to wait.
-        sent = await asyncio.to_thread(self.answered, body) if body.has_pictures else self.answered(body)
+        # A picture takes milliseconds to decode, a video seconds, in which other requests should not have to wait.
+        sent = await asyncio.to_thread(self.answered, body) if body.has_media else self.answered(body)
         return self.send(sent, plan, close)
 
     def answered(self, body: _Body) -> Envelope:

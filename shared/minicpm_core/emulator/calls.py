@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from minicpm_core.emulator.chat import Call
 from minicpm_core.emulator.clues import clues_in
-from minicpm_core.emulator.describe import measures
 from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.emulator.schema import fill
+from minicpm_core.emulator.telling import facts_of
 from minicpm_core.emulator.values import as_object
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def calls_for(request: ChatRequest) -> tuple[Call, ...]:
     if not forced and not scores[best]:
         return ()
     tool = request.tools[best]
-    clues = clues_in(text, measures(request.question.pictures))
+    clues = clues_in(text, facts_of(request.question.media))
     arguments = as_object(fill({**tool.parameters, "type": "object"}, clues, optional=False))
     if arguments is None:
         raise Refusal("bad_value", f"The parameters of the tool {tool.name} are not those of an object.")

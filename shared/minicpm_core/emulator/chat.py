@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from minicpm_core.emulator import tokens
+from minicpm_core.emulator.pictures import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from minicpm_core.emulator.pictures import Picture
+    from minicpm_core.emulator.intake import Medium
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required", "named"]
 
@@ -38,14 +39,14 @@ class Turn:
     Attributes:
         role: `system`, `user`, `assistant` or `tool`.
         text: Its text parts, joined by newlines.
-        pictures: Its pictures, in order.
+        media: Its pictures, videos and recordings, in order.
         calls: An assistant's tool calls.
         call_id: Which call a tool's message answers.
     """
 
     role: str
     text: str
-    pictures: tuple[Picture, ...] = ()
+    media: tuple[Medium, ...] = ()
     calls: tuple[Call, ...] = ()
     call_id: str = ""
 
@@ -113,15 +114,20 @@ class ChatRequest:
         return self.turns[start:]
 
     @property
+    def media(self) -> tuple[Medium, ...]:
+        """All media of the conversation, in order."""
+        return tuple(medium for turn in self.turns for medium in turn.media)
+
+    @property
     def prompt_tokens(self) -> int:
-        """Tokens of the prompt: text, calls and pictures of each turn, its marks, the tools, the answer's opening."""
+        """Tokens of the prompt: text, calls and media of each turn, its marks, the tools, the answer's opening."""
         spent = tokens.ANSWER_TOKENS
         for turn in self.turns:
             spent += tokens.TURN_TOKENS + tokens.count(turn.text)
             spent += sum(tokens.count(f"{call.name} {json.dumps(dict(call.arguments))}") for call in turn.calls)
-        pictures = [picture for turn in self.turns for picture in turn.pictures]
-        for at, picture in enumerate(pictures):
-            spent += picture.tokens + len(str(at)) - 1  # its number is written into the prompt, a digit a token
+        for at, medium in enumerate(self.media):
+            # The number of a picture is written into the prompt, a digit a token.
+            spent += medium.tokens + (len(str(at)) - 1 if isinstance(medium, Picture) else 0)
         for tool in self.tools:
             spent += tokens.count(f"{tool.name} {tool.description} {json.dumps(dict(tool.parameters))}")
         return spent

@@ -26,11 +26,11 @@ def describe(pictures: Sequence[Picture], question: str) -> str:
         question: Asks for a comparison, if it holds such a word.
     """
     if len(pictures) == 1:
-        return f"{_sentence(pictures[0])} {NOTE}"
+        return f"{sentence(pictures[0])} {NOTE}"
     said = [f"I received {len(pictures)} pictures."]
     if _COMPARES.search(question):
         said.append(_comparison(pictures))
-    said += [f"Picture {number}: {_sentence(picture)}" for number, picture in enumerate(pictures, 1)]
+    said += [f"Picture {number}: {sentence(picture)}" for number, picture in enumerate(pictures, 1)]
     return " ".join([*said, NOTE])
 
 
@@ -55,23 +55,22 @@ def measures(pictures: Sequence[Picture]) -> dict[str, Any]:
         "colors": colours,
         "colours": colours,
         "dominant colors": colours,
-        "description": " ".join(_sentence(picture) for picture in pictures),
-        "caption": _sentence(first),
+        "description": " ".join(sentence(picture) for picture in pictures),
+        "caption": sentence(first),
         "count": len(pictures),
         "images": len(pictures),
         "pictures": len(pictures),
     }
 
 
-def _sentence(picture: Picture) -> str:
+def sentence(picture: Picture) -> str:
+    """A picture in a sentence or a few."""
     size = f"{picture.width} x {picture.height}"
     if picture.kind == "plain":
         form = "square" if picture.orientation == "square" else f"{picture.orientation} rectangle"
         return f"A plain {picture.colour} {form}, {size} pixels."
     likeness = "what looks like a photo" if picture.kind == "photo" else "a flat graphic"
-    said = [
-        f"{likeness.capitalize()}, {picture.orientation}, {size} pixels: {_palette(picture)}; {picture.brightness}."
-    ]
+    said = [f"{likeness.capitalize()}, {picture.orientation}, {size} pixels: {palette(picture)}; {picture.brightness}."]
     if len(set(picture.bands)) > 1:
         said.append("The top is mostly {}, the middle {}, the bottom {}.".format(*picture.bands))
     if picture.transparent:
@@ -81,15 +80,17 @@ def _sentence(picture: Picture) -> str:
     return " ".join(said)
 
 
-def _palette(picture: Picture) -> str:
+def palette(picture: Picture) -> str:
+    """The colours of a picture that cover at least a twentieth, with their shares."""
     (main, share), *others = picture.colours
     said = f"mostly {main} ({share:.0%})"
     if others:
-        said += " with " + _joined([f"{name} ({part:.0%})" for name, part in others])
+        said += " with " + joined([f"{name} ({part:.0%})" for name, part in others])
     return said
 
 
-def _joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
+    """`a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
@@ -99,7 +100,7 @@ def _ordinal(at: int) -> str:
 
 def _comparison(pictures: Sequence[Picture]) -> str:
     seen = [f"the {_ordinal(at)} is mostly {picture.colour}" for at, picture in enumerate(pictures)]
-    said = [f"{_joined(seen)}.".capitalize()]
+    said = [f"{joined(seen)}.".capitalize()]
     sizes = {(picture.width, picture.height) for picture in pictures}
     if len(sizes) == 1:
         said.append("All have the same size.")

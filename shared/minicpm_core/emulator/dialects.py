@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from minicpm_core.backends import BACKENDS, Backend
+from minicpm_core.backends import BACKENDS, Backend, BackendName
 from minicpm_core.emulator.refusals import (
     LLAMACPP,
     MODELBEST,
@@ -99,6 +99,8 @@ class Dialect:
         timings: Answers count their tokens once more under `timings`.
         named_call_finish: The finish reason of a call that `tool_choice` named.
         enforces_named: A tool that `tool_choice` names is called; otherwise that is taken as `auto`.
+        loads_as: The backend whose videos and recordings it takes; `None` is its own. (A client that detects the kind
+            of server takes the hosted API at another address for the vLLM that it runs.)
     """
 
     name: DialectName
@@ -148,11 +150,17 @@ class Dialect:
     timings: bool = False
     named_call_finish: Literal["stop", "tool_calls"] = "tool_calls"
     enforces_named: bool = True
+    loads_as: BackendName | None = None
 
     @property
     def backend(self) -> Backend:
         """What the client knows of this kind of server: which fields and pictures it takes."""
         return BACKENDS[self.name]
+
+    @property
+    def loader(self) -> Backend:
+        """Which videos and recordings it takes, and in which shapes."""
+        return BACKENDS[self.loads_as or self.name]
 
 
 _VLLM = Dialect(
@@ -187,6 +195,7 @@ _VLLM = Dialect(
     call_deltas="name_first",
     reasoning_tokens=True,
     named_call_finish="stop",
+    loads_as="vllm",
 )
 
 DIALECTS: dict[DialectName, Dialect] = {

@@ -1,4 +1,4 @@
-"""The messages of a request: checked as the MiniCPM chat templates check them, and their pictures looked at."""
+"""The messages of a request: checked as the MiniCPM chat templates check them, and their media looked at."""
 
 from __future__ import annotations
 
@@ -7,50 +7,52 @@ from typing import TYPE_CHECKING, Any
 
 from minicpm_core.emulator.chat import Call, Turn
 from minicpm_core.emulator.fields import missing, wrong_type
-from minicpm_core.emulator.pictures import Picture, look_at
+from minicpm_core.emulator.pictures import Picture
 from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.emulator.values import as_list, as_object
+from minicpm_core.emulator.videos import Video
 
 if TYPE_CHECKING:
-    from minicpm_core.emulator.dialects import Dialect
+    from minicpm_core.emulator.intake import Intake, Medium
     from minicpm_core.emulator.values import Json, Object
 
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
-_OTHER_MEDIA = {"audio_url": "audio", "input_audio": "audio", "input_video": "video", "video_url": "video"}
-"""Parts that MiniCPM servers may take and the emulator does not."""
+_NOT_IN_SYSTEM = ((Picture, "images"), (Video, "videos"))
+"""What the chat template refuses there, and its name for it."""
 
 
-def read_messages(messages: list[Any], dialect: Dialect, model: str) -> tuple[Turn, ...]:
+def read_messages(messages: list[Any], intake: Intake) -> tuple[Turn, ...]:
     """The conversation.
 
     Args:
         messages: As received.
-        dialect: Decides which pictures and roles are taken.
-        model: Whose formula counts the tokens of pictures.
+        intake: Decides which media and roles are taken.
 
     Raises:
         Refusal: The template or the server would refuse a message.
     """
     if not messages:
         raise Refusal("template", "Cannot apply chat template to an empty conversation. Provide at least one message.")
-    turns = tuple(_turn(message, f"messages.{at}", dialect, model) for at, message in enumerate(messages))
+    turns = tuple(_turn(message, f"messages.{at}", intake) for at, message in enumerate(messages))
     if any(turn.role == "system" for turn in turns[1:]):
         raise Refusal("template", "System message must be at the beginning.")
-    if turns[0].role == "system" and turns[0].pictures:
-        raise Refusal("template", "System message cannot contain images.")
+    if turns[0].role == "system":
+        for kind, name in _NOT_IN_SYSTEM:
+            if any(isinstance(medium, kind) for medium in turns[0].media):
+                raise Refusal("template", f"System message cannot contain {name}.")
     if all(turn.role != "user" for turn in turns):
         raise Refusal("template", "No user query found in messages.")
     return turns
 
 
-def _turn(given: Json, param: str, dialect: Dialect, model: str) -> Turn:
+def _turn(given: Json, param: str, intake: Intake) -> Turn:
     message = as_object(given)
     if message is None:
         raise wrong_type(param, given, "object")
     if "role" not in message:
         raise missing(f"{param}.role")
     role = message["role"]
-    if role == "developer" and "developer_role" in dialect.lets_pass:
+    if role == "developer" and "developer_role" in intake.dialect.lets_pass:
         role = "system"
     if not isinstance(role, str) or role not in _ROLES:
         raise Refusal("template", "Unexpected message role.")
@@ -63,34 +65,30 @@ def _turn(given: Json, param: str, dialect: Dialect, model: str) -> Turn:
     for name in ("name", "tool_call_id", "reasoning", "reasoning_content"):
         if not isinstance(message.get(name, ""), str):
             raise wrong_type(f"{param}.{name}", message[name], "string")
-    text, pictures = _content(message.get("content"), f"{param}.content", dialect, model)
-    return Turn(role, text, pictures, _calls(message, param), message.get("tool_call_id", ""))
+    text, media = _content(message.get("content"), f"{param}.content", intake)
+    return Turn(role, text, media, _calls(message, param), message.get("tool_call_id", ""))
 
 
-def _content(content: Json, param: str, dialect: Dialect, model: str) -> tuple[str, tuple[Picture, ...]]:
+def _content(content: Json, param: str, intake: Intake) -> tuple[str, tuple[Medium, ...]]:
     if content is None or isinstance(content, str):
         return content or "", ()
     parts = as_list(content)
     if parts is None:
         raise wrong_type(param, content, "string")
     texts: list[str] = []
-    pictures: list[Picture] = []
+    media: list[Medium] = []
     for at, given in enumerate(parts):
         part = as_object(given)
         if part is None:
             raise wrong_type(f"{param}.{at}", given, "object")
-        kind = part.get("type")
-        if kind == "text":
+        if part.get("type") == "text":
             texts.append(_text(part, f"{param}.{at}"))
-        elif kind == "image_url":
-            pictures.append(look_at(_url(part, f"{param}.{at}.image_url"), dialect, model))
-        elif isinstance(kind, str) and kind in _OTHER_MEDIA:
-            media = _OTHER_MEDIA[kind]
-            said = f"At most 0 {media}(s) may be provided in one prompt. (parameter={media})"
-            raise Refusal("media_kind", said, param=media, media=media)
-        else:
+            continue
+        medium = intake.take(part, f"{param}.{at}")
+        if medium is None:
             raise Refusal("template", "Unexpected item type in content.")
-    return "\n".join(texts), tuple(pictures)
+        media.append(medium)
+    return "\n".join(texts), tuple(media)
 
 
 def _text(part: Object, param: str) -> str:
@@ -98,17 +96,6 @@ def _text(part: Object, param: str) -> str:
     if not isinstance(text, str):
         raise wrong_type(f"{param}.text", text, "string")
     return text
-
-
-def _url(part: Object, param: str) -> str:
-    image = as_object(part.get("image_url"))
-    if image is None:
-        raise wrong_type(param, part.get("image_url"), "object")
-    for name in ("url", "detail"):
-        if not isinstance(image.get(name, "" if name == "detail" else None), str):
-            raise wrong_type(f"{param}.{name}", image.get(name), "string")
-    url: str = image["url"]
-    return url
 
 
 def _calls(message: Object, param: str) -> tuple[Call, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import re
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from minicpm_core.emulator.colours import shares
+from minicpm_core.emulator.loading import decoded, payload
 from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.media.tokens import count_image_tokens
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from minicpm_core.emulator.dialects import Dialect
 
-_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),(.*)", re.DOTALL)
 _MOST_PIXELS = 80_000_000
 _SAME_FORMAT = {"MPO": "JPEG"}
 """Pillow's name for the JPEGs of some phones, which hold a second picture after the first."""
@@ -98,22 +96,25 @@ def look_at(url: str, dialect: Dialect, model: str) -> Picture:
     Raises:
         Refusal: It is not a data URL, not base64, or not a picture that this kind of server decodes.
     """
-    image = _opened(_decoded(url))
-    file_format = _SAME_FORMAT.get(image.format or "", image.format or "")
+    image, file_format = opened(decoded(payload(url, "picture")[1]))
     if f"image/{file_format.lower()}" not in dialect.backend.image_types:
         raise Refusal("bad_image", f"Failed to load image: {dialect.title} does not take {file_format}.")
-    return _measured(image, file_format, model)
+    return measured(image, file_format, model)
 
 
-def _opened(data: bytes) -> Image:
-    """The decoded picture."""
+def opened(data: bytes) -> tuple[Image, str]:
+    """A decoded picture, and the format of its file.
+
+    Raises:
+        Refusal: It is no picture, is broken or has too many pixels.
+    """
     from PIL import Image
 
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height <= _MOST_PIXELS:
             image.load()
-            return image
+            return image, _SAME_FORMAT.get(image.format or "", image.format or "")
         reason = f"{image.width} x {image.height} pixels are too many"
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever a broken file makes them raise
         # Pillow names the memory address of the buffer, which tells nobody anything.
@@ -121,27 +122,8 @@ def _opened(data: bytes) -> Image:
     raise Refusal("bad_image", f"Failed to load image: {reason}")
 
 
-def _decoded(url: str) -> bytes:
-    match = _DATA_URL.fullmatch(url)
-    if match is None:
-        scheme = url.split(":", 1)[0].lower() if ":" in url[:16] else ""
-        if scheme in {"http", "https"}:
-            said = "The emulator fetches nothing: send the picture as a base64 data URL."
-        elif scheme == "file":
-            said = "Cannot load local files without `--allowed-local-media-path`."
-        else:
-            said = "The URL must be either a HTTP, data or file URL."
-        raise Refusal("media_url", said)
-    if not match[2].endswith(";base64"):
-        raise Refusal("media_url", "Only base64 data URLs are supported for now.")
-    try:
-        return base64.b64decode(match[3], validate=True)
-    except binascii.Error as error:
-        said = "Incorrect padding" if "padding" in str(error) else "Non-base64 digit found"
-        raise Refusal("bad_base64", said) from None
-
-
-def _measured(image: Image, file_format: str, model: str) -> Picture:
+def measured(image: Image, file_format: str, model: str) -> Picture:
+    """The measures of a decoded picture."""
     from PIL import Image as Images
     from PIL import ImageOps
 

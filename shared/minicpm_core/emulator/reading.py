@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minicpm_core.emulator.chat import ChatRequest, Tool
 from minicpm_core.emulator.fields import bad_value, check_fields, missing, wrong_type
+from minicpm_core.emulator.intake import Intake
 from minicpm_core.emulator.messages import read_messages
 from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.emulator.values import as_object
@@ -73,7 +74,7 @@ def read_request(document: Json, settings: EmulatorSettings) -> ChatRequest:
     stop = fields.get("stop", ())
     request = ChatRequest(
         model=model,
-        turns=read_messages(fields["messages"], dialect, model),
+        turns=read_messages(fields["messages"], Intake(dialect, model, fields)),
         thinks=_thinks(fields, dialect, model),
         stream=stream,
         include_usage=bool(options.get("include_usage")),

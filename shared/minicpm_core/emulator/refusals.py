@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Kind: TypeAlias = Literal[
+    "bad_audio",
     "bad_base64",
     "bad_image",
     "bad_json",
     "bad_value",
+    "bad_video",
     "content_type",
     "context_overflow",
     "injected",
     "media_kind",
     "media_url",
     "missing_field",
+    "no_codec",
     "not_an_object",
     "stop_refused",
     "template",
@@ -185,10 +188,14 @@ MODELBEST: ErrorTable = {
 
 _TRACE = "\n------------\nWhile executing CallExpression at line 1, column 1 in source:\nError: Jinja Exception: {said}"
 
+_NOT_LOADED = ErrorRow(type="invalid_request_error", words="Failed to load image or audio file")
+
 LLAMACPP: ErrorTable = {
     "otherwise": ErrorRow(type="invalid_request_error"),
-    "bad_base64": ErrorRow(type="invalid_request_error", words="Failed to load image or audio file"),
-    "bad_image": ErrorRow(type="invalid_request_error", words="Failed to load image or audio file"),
+    "bad_audio": _NOT_LOADED,
+    "bad_base64": _NOT_LOADED,
+    "bad_image": _NOT_LOADED,
+    "bad_video": _NOT_LOADED,
     "bad_json": ErrorRow(
         status=500,
         type="server_error",
@@ -244,6 +251,7 @@ TRANSFORMERS: ErrorTable = {
     ),
     "content_type": _NOT_A_DICT,
     "injected": ErrorRow(status=500),
+    "no_codec": ErrorRow(),
     "not_an_object": _NOT_A_DICT,
     "too_large": ErrorRow(status=413),
     "unauthorized": ErrorRow(status=401, words="Unauthorized"),

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 from minicpm_core.emulator import texts
 from minicpm_core.emulator.calls import calls_for
 from minicpm_core.emulator.clues import clues_in, first_sentence
-from minicpm_core.emulator.describe import NOTE, describe, measures
+from minicpm_core.emulator.describe import NOTE
 from minicpm_core.emulator.schema import fill
+from minicpm_core.emulator.telling import facts_of, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minicpm_core.emulator.chat import Call, ChatRequest
-    from minicpm_core.emulator.pictures import Picture
+    from minicpm_core.emulator.intake import Medium
 
-_ABOUT_PICTURES = re.compile(r"\b(image|picture|photo)s?\b|\bcolou?rs?\b|图", re.IGNORECASE)
+_ABOUT_MEDIA = re.compile(
+    r"\b(image|picture|photo|video|clip|film|frame|recording)s?\b|\baudio\b|\bcolou?rs?\b|图|视频|录音|音频",
+    re.IGNORECASE,
+)
 _KEY = re.compile(r"""["'`]([A-Za-z_]\w{0,40})["'`]""")
 _MOST_OF_A_RESULT = 500
 
@@ -55,7 +59,7 @@ def _form(request: ChatRequest) -> str | None:
     if request.schema is None:
         return None
     said = "\n".join([request.question.text, *(turn.text for turn in request.results)])
-    known = measures(_pictures(request))
+    known = facts_of(_media(request))
     clues = clues_in(said, known)
     schema = request.schema
     if not schema:
@@ -76,29 +80,27 @@ def _tool_result(request: ChatRequest) -> str | None:
         name = names.get(result.call_id)
         text = result.text.strip()[:_MOST_OF_A_RESULT]
         said.append(f"The tool {name} says: {text}" if name else f"The tool says: {text}")
-        if result.pictures:
-            said.append(describe(result.pictures, request.question.text))
+        if result.media:
+            said.append(tell(result.media, request.question.text))
     return "\n".join([*said, NOTE])
 
 
 def _described(request: ChatRequest) -> str | None:
-    pictures = _pictures(request)
-    return describe(pictures, request.question.text) if pictures else None
+    media = _media(request)
+    return tell(media, request.question.text) if media else None
 
 
-def _pictures(request: ChatRequest) -> tuple[Picture, ...]:
-    """The pictures in question: the last message's, or all, where it has none but speaks of them."""
-    if request.question.pictures:
-        return request.question.pictures
-    if not _ABOUT_PICTURES.search(request.question.text):
-        return ()
-    return tuple(picture for turn in request.turns for picture in turn.pictures)
+def _media(request: ChatRequest) -> tuple[Medium, ...]:
+    """The media in question: the last message's, or all, where it has none but speaks of them."""
+    if request.question.media:
+        return request.question.media
+    return request.media if _ABOUT_MEDIA.search(request.question.text) else ()
 
 
 _RULES: tuple[tuple[str, Callable[[ChatRequest], str | None]], ...] = (
     ("JSON", _form),
     ("tool results", _tool_result),
-    ("pictures", _described),
+    ("pictures, videos and recordings", _described),
     ("repeating", texts.echo),
     ("counting", texts.count),
     ("arithmetic", texts.arithmetic),
