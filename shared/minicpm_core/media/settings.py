@@ -58,7 +58,8 @@ class MediaSettings:
         """Settings from arguments; one that is `None` or missing takes its default.
 
         Raises:
-            ConfigurationError: A setting is unknown or cannot be.
+            ConfigurationError: A setting cannot be.
+            InvalidInputError: The values of `video_sampling` are impossible.
         """
         settings = {name: value for name, value in given.items() if value is not None}
         for name, allowed in _CHOICES.items():
@@ -68,13 +69,16 @@ class MediaSettings:
             settings["media_hosts"] = _hosts(settings["media_hosts"])
         for name, kind in (("media_limits", MediaLimits), ("video_sampling", VideoSampling)):
             if isinstance(settings.get(name), dict):
-                settings[name] = kind(**settings[name])
+                settings[name] = _made(kind, name, settings[name])
             if not isinstance(settings.get(name, kind()), kind):
                 raise ConfigurationError(f"{name} must be {kind.__name__}(…), not {type(settings[name]).__name__}.")
-        for name, most in (("image_quality", _MOST_QUALITY), ("document_pages", None)):
-            value: Any = settings.get(name, 1)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
-                raise ConfigurationError(f"{name} must be a whole number from 1{f' to {most}' if most else ''}.")
+        limits = settings.get("media_limits", DEFAULT_LIMITS)
+        _check_whole("image_quality", settings.get("image_quality", 1), most=_MOST_QUALITY)
+        _check_whole("document_pages", settings.get("document_pages", 1))
+        for name in ("max_bytes", "max_pixels"):
+            _check_whole(f"{name} of media_limits", getattr(limits, name))
+        if isinstance(limits.max_seconds, bool) or not limits.max_seconds > 0:
+            raise ConfigurationError("max_seconds of media_limits must be a number above 0.")
         if not callable(settings.get("media_progress", print)):
             raise ConfigurationError("media_progress must be callable with what is prepared and how much is done.")
         return cls(**settings)
@@ -82,6 +86,19 @@ class MediaSettings:
 
 MEDIA_FIELDS = tuple(field.name for field in fields(MediaSettings))
 """The names of all settings."""
+
+
+def _check_whole(name: str, value: Any, *, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+        raise ConfigurationError(f"{name} must be a whole number from 1{f' to {most}' if most else ''}.")
+
+
+def _made(kind: type[Any], name: str, given: dict[str, Any]) -> Any:
+    try:
+        return kind(**given)
+    except TypeError:  # an unknown field, or a value of another type
+        known = ", ".join(field.name for field in fields(kind))
+        raise ConfigurationError(f"{name} takes numbers for {known}, not {given!r}.") from None
 
 
 def _hosts(given: Any) -> frozenset[str]:

@@ -126,14 +126,16 @@ def sampling_fields(messages: Sequence[Message], backend: Backend) -> dict[str, 
         backend: The server's row.
 
     Raises:
-        InvalidInputError: Two videos ask for different sampling, and the server takes one for all.
+        InvalidInputError: Two videos ask for different sampling, or one for fewer frames than another has, and the
+            server takes one for all.
     """
     if backend.video_sampling != "media_io_kwargs":
         return {}
     asked = list(_sampling(messages))
+    frames = max(_numbers_of_frames(messages), default=0)
     if not asked:
-        return {}
-    if any(other != asked[0] for other in asked):
+        return {"media_io_kwargs": {"video": {"num_frames": frames}}} if frames > _SERVERS_FRAMES else {}
+    if any(other != asked[0] for other in asked) or frames > asked[0]["num_frames"]:
         raise InvalidInputError(
             f"{backend.title} samples all videos of a request alike: give them the same sampling, or let this client "
             "take the frames (as_is=False)."
@@ -144,8 +146,11 @@ def sampling_fields(messages: Sequence[Message], backend: Backend) -> dict[str, 
 def _sampling(messages: Sequence[Message]) -> Iterator[Mapping[str, Any]]:
     for message in messages:
         for part in message.parts:
-            if isinstance(part, FramesPart) and len(part.frames) > _SERVERS_FRAMES:
-                yield {"num_frames": len(part.frames)}
-            elif isinstance(part, VideoPart | UrlPart) and part.sampling is not None:
+            if isinstance(part, VideoPart | UrlPart) and part.sampling is not None:
                 fps = {"fps": part.sampling.fps} if part.sampling.fps is not None else {}
                 yield {"num_frames": part.sampling.num_frames, **fps}
+
+
+def _numbers_of_frames(messages: Sequence[Message]) -> Iterator[int]:
+    """How many frames each list has; vLLM drops those beyond `num_frames`."""
+    return (len(part.frames) for message in messages for part in message.parts if isinstance(part, FramesPart))
