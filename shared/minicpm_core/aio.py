@@ -132,7 +132,7 @@ class AsyncMiniCPMClient(ClientBase):
     async def _aresolve(
         self, messages: Sequence[Message], backend: Backend, options: Mapping[str, Any]
     ) -> Sequence[Message]:
-        if not needs_io(messages):
+        if not needs_io(messages, self.config.media):
             return self._resolve(messages, backend, options)
         stop = threading.Event()
         try:

@@ -1,11 +1,11 @@
-"""Pictures: read, checked and encoded before anything is sent, and what they cost in tokens.
+"""Media: read, checked and prepared for the server before anything is sent, and what they cost in tokens.
 
     source = image_from_path(Path("photo.jpg"))     nothing is read yet
-    part = load_image(source, accept=frozenset({"image/jpeg", "image/png"}))
+    (part,) = load_image(source, accept=frozenset({"image/jpeg", "image/png"}))
     count_image_tokens((part.width, part.height), "MiniCPM-V-4.6-1B")
 
-Pillow (extra `[media]`) is imported only when a picture has to be decoded: to turn it upright, or to bring it into a
-format that the server takes.  Everything else is done with the standard library.
+Pillow, PyAV and pypdfium2 (extra `[media]`) are imported only when something has to be decoded.  A picture that can go
+as it is, is read with the standard library alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from minicpm_core._lazy import lazily
 
 if TYPE_CHECKING:
+    from minicpm_core.media.cache import clear_image_cache, image_cache_info, set_image_cache_bytes
     from minicpm_core.media.count import count_prompt
     from minicpm_core.media.images import load_image
     from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_LIMITS",
     "MediaLimits",
+    "clear_image_cache",
     "count_image_tokens",
     "count_prompt",
+    "image_cache_info",
     "image_from_base64",
     "image_from_bytes",
     "image_from_file",
@@ -44,10 +47,14 @@ __all__ = [
     "load_image",
     "needs_io",
     "resolve_messages",
+    "set_image_cache_bytes",
     "visual_tokens",
 ]
 
 _HOMES = {
+    "clear_image_cache": "cache",
+    "image_cache_info": "cache",
+    "set_image_cache_bytes": "cache",
     "DEFAULT_LIMITS": "limits",
     "MediaLimits": "limits",
     "count_image_tokens": "tokens",

@@ -153,7 +153,7 @@ def _passed(file: BinaryIO, seconds: float, limits: MediaLimits, label: str) -> 
 
 
 def _check_seconds(seconds: float, limits: MediaLimits, label: str) -> None:
-    longest = min(MAX_SECONDS, limits.max_bytes / RATE / _SAMPLE)
+    longest = min(MAX_SECONDS, limits.max_seconds, limits.max_bytes / RATE / _SAMPLE)
     if seconds > longest:
         raise InvalidMediaError(
             f"{label} is too long: it has more than {longest:g} s, which is the limit. Send it in parts."

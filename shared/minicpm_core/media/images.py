@@ -31,7 +31,7 @@ from minicpm_core.media.wanted import Frames, Wanted
 from minicpm_core.parts import Detail, ImagePart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Sequence
     from types import ModuleType
 
     from minicpm_core.media.encode import Encoded
@@ -178,7 +178,20 @@ def _changed(found: Read, wanted: Wanted) -> tuple[ImagePart, ...]:
         label=label,
         unless_opaque=header is not None and optional and not header.odd_colours and _fits(header, wanted),
     )
-    return _parts(encoded) if encoded or header is None else _as_it_is(found, header)
+    if header is not None and (not encoded or (optional and _is_smaller(data, header, encoded, wanted))):
+        return _as_it_is(found, header)
+    return _parts(encoded)
+
+
+def _is_smaller(data: bytes, header: Header, encoded: Sequence[Encoded], wanted: Wanted) -> bool:
+    """Whether the file itself is as good to send as what was made of it, and has fewer bytes.
+
+    That is so for scans and drawings as PNG: the model scales both to the same tiles, by its own rule.
+    """
+    if wanted.detail != "auto" or header.alpha or header.odd_colours or len(encoded) != 1:
+        return False
+    whole = plan(header.upright, wanted.detail, wanted.max_slices).whole
+    return whole.inner == whole.size and len(data) <= len(encoded[0].data)
 
 
 def _keep(key: Hashable, parts: tuple[ImagePart, ...]) -> tuple[ImagePart, ...]:

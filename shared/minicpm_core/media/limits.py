@@ -1,4 +1,4 @@
-"""How large a picture may be."""
+"""How large a medium may be."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from minicpm_core.errors import InvalidMediaError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLimits:
-    """Bounds on one picture, checked before it is decoded.
+    """Bounds on one medium, checked before it is decoded.
 
     Attributes:
-        max_bytes: The most bytes that a file may have.
-        max_pixels: The most pixels (width x height) that a header may promise: a few kilobytes can unpack to
+        max_bytes: The most bytes that a file may have which is held in memory. A video in a file is not: its frames are
+            taken, or it is read while it is sent.
+        max_pixels: The most pixels (width x height) that a picture's header may promise: a few kilobytes can unpack to
             gigabytes otherwise.
+        max_seconds: The longest stretch of a video that frames are taken of, and the longest recording (of which never
+            more than an hour is taken).
     """
 
     max_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 100_000_000
+    max_seconds: float = 4 * 3600.0
 
 
 DEFAULT_LIMITS = MediaLimits()
-"""64 MiB and 100 megapixels."""
+"""64 MiB, 100 megapixels and 4 hours."""
 
 
 def check_pixels(width: int, height: int, limits: MediaLimits, label: str) -> None:

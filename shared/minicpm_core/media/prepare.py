@@ -18,7 +18,7 @@ from minicpm_core.media import base64text, sources
 from minicpm_core.media.containers import HEAD, identify
 from minicpm_core.media.images import load_image
 from minicpm_core.media.read import Read, opened, read
-from minicpm_core.media.sniff import lookalike
+from minicpm_core.media.sniff import NAMES, lookalike, sniff
 from minicpm_core.parts import (
     AudioPart,
     AudioSource,
@@ -243,7 +243,8 @@ _AUDIO_FORMATS = {"audio/wav": "wav", "audio/mpeg": "mp3", "audio/flac": "flac"}
 def _video_type(head: bytes, label: str) -> str:
     kind = identify(head)
     if kind is None or kind.medium != "video":
-        raise InvalidMediaError(f"{label} is no video: it looks like {kind.name if kind else lookalike(head).name}.")
+        looks = kind.name if kind else NAMES.get(sniff(head) or "", lookalike(head).name)
+        raise InvalidMediaError(f"{label} is no video: it looks like {looks}.")
     return kind.media_type
 
 

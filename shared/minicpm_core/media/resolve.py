@@ -7,13 +7,12 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from minicpm_core.media.exif import EXIF_MARK, UPRIGHT, orientation
+from minicpm_core.media.headers import may_need_work
 from minicpm_core.media.prepare import Preparer
 from minicpm_core.media.settings import MediaSettings
-from minicpm_core.media.sniff import JPEG, PNG, sniff
 from minicpm_core.media.sources import checked_base64, checked_bytes
 from minicpm_core.models import card_for
-from minicpm_core.parts import ImageSource, Source
+from minicpm_core.parts import TILE_PIXELS, ImageSource, Source
 
 if TYPE_CHECKING:
     import threading
@@ -74,16 +73,18 @@ def resolve_messages(
     return tuple(resolved)
 
 
-def needs_io(messages: Sequence[Message]) -> bool:
+def needs_io(messages: Sequence[Message], settings: MediaSettings | None = None) -> bool:
     """Whether reading the media may take long enough to leave the event loop for it.
 
     That is so for everything but pictures; and for pictures in files, at URLs and from Pillow, of more than 256 kB in
-    all, or that will probably be decoded: those that are neither JPEG nor PNG, and JPEG that does not stand upright.
+    all, or that will probably be decoded, by their first bytes.
 
     Args:
         messages: Of any kind; nothing in them is read.
+        settings: As the client is set; `None` for the defaults.
     """
     size = 0
+    low = settings is not None and settings.image_detail == "low"
     for message in messages:
         for part in message.parts:
             if not isinstance(part, Source):
@@ -91,7 +92,11 @@ def needs_io(messages: Sequence[Message]) -> bool:
             if not isinstance(part, ImageSource):
                 return True
             size += _size(part.value)
-            if size > _WORTH_A_THREAD or part.kind in _SLOW_KINDS or _may_be_decoded(part):
+            if (
+                size > _WORTH_A_THREAD
+                or part.kind in _SLOW_KINDS
+                or _may_be_decoded(part, low=low or part.detail == "low")
+            ):
                 return True
     return False
 
@@ -106,11 +111,12 @@ def _size(value: object) -> int:
     return len(value) if isinstance(value, str | bytes | bytearray) else 0
 
 
+_TILES = 9
 _HEAD = 3072
 """Bytes, a multiple of 3, which is 4 characters of Base64. Cameras write EXIF first."""
 
 
-def _may_be_decoded(source: ImageSource) -> bool:
+def _may_be_decoded(source: ImageSource, *, low: bool) -> bool:
     """A guess from the first bytes. What is no picture at all is refused quickly, so it does not count."""
     head = b""
     with contextlib.suppress(ValueError):  # not Base64, or a released memoryview: load_image says so
@@ -119,8 +125,4 @@ def _may_be_decoded(source: ImageSource) -> bool:
         elif source.kind in {"base64", "data_url"}:
             payload = str(source.value).partition(",")[2] if source.kind == "data_url" else source.value
             head = binascii.a2b_base64(checked_base64(payload)[: _HEAD // 3 * 4])
-    media_type = sniff(head)
-    if media_type == JPEG:
-        at = head.find(EXIF_MARK)
-        return at >= 0 and orientation(head[at:]) != UPRIGHT
-    return media_type not in {PNG, None}
+    return may_need_work(head, most_pixels=(1 if low else _TILES) * TILE_PIXELS)

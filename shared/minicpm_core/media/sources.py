@@ -66,8 +66,8 @@ def image_from_file(fileobj: BinaryIO, *, detail: str | None = None) -> ImageSou
 def image_from_pil(img: Image, *, detail: str | None = None) -> ImageSource:
     """A Pillow picture. It is never changed; of an animation, the current frame is taken.
 
-    Sent as PNG where that is lossless at a fair size (transparency, a palette, black and white, up to 512 x 512
-    pixels), otherwise as JPEG of quality 90 without chroma subsampling.
+    What shows through becomes white. It is sent as PNG where its content is flat (screenshots, text, drawings) or it
+    is small, otherwise as JPEG without chroma subsampling.
 
     Args:
         img: Any mode.

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     Progress: TypeAlias = Callable[[float], None]
 
-MAX_SECONDS = 4 * 3600
-"""The longest stretch of a video that is sampled."""
-
 MAX_KEPT_PIXELS = 400_000_000
 """Pixels of all frames that are kept: 1.2 GB."""
 
@@ -140,11 +137,11 @@ def sample_frames(
         track = _track(container, limits=limits, label=label, stop=stop)
         duration = track.duration()
         if duration is not None:
-            return _sample(track, duration, sampling, label=label, progress=progress)
+            return _sample(track, duration, sampling, limits=limits, label=label, progress=progress)
         duration = track.measured()
     with opened(file, wanted="video", label=label, stop=stop) as container:  # from its start again
         track = _track(container, limits=limits, label=label, stop=stop)
-        return _sample(track, duration, sampling, label=label, progress=progress)
+        return _sample(track, duration, sampling, limits=limits, label=label, progress=progress)
 
 
 def _track(container: InputContainer, *, limits: MediaLimits, label: str, stop: threading.Event | None) -> Track:
@@ -156,15 +153,21 @@ def _track(container: InputContainer, *, limits: MediaLimits, label: str, stop: 
 
 
 def _sample(
-    track: Track, duration: float, sampling: VideoSampling, *, label: str, progress: Progress | None
+    track: Track,
+    duration: float,
+    sampling: VideoSampling,
+    *,
+    limits: MediaLimits,
+    label: str,
+    progress: Progress | None,
 ) -> list[Frame]:
     times = plan(duration, sampling)
     if not times:
         raise InvalidMediaError(f"{label} lasts {duration:g} s, but is to begin at {sampling.start:g} s.")
     end = duration if sampling.end is None else min(sampling.end, duration)
-    if end - sampling.start > MAX_SECONDS:
+    if end - sampling.start > limits.max_seconds:
         raise InvalidMediaError(
-            f"{label} is too long: {end - sampling.start:.0f} s; the limit is {MAX_SECONDS} s. "
+            f"{label} is too long: {end - sampling.start:.0f} s; the limit is {limits.max_seconds:g} s. "
             "Choose a part of it with start and end."
         )
     told = _Told(progress, sampling.start, end)

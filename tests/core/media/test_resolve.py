@@ -159,7 +159,7 @@ class TestNeedsIo:
         assert not needs_io([ask(*load_image(image_from_bytes(BIG), accept=PNG_AND_JPEG))])
 
     def test_many_small_pictures_add_up(self) -> None:
-        small = image_from_bytes(png()[:33] + chunk(b"teXt", bytes(100_000)) + png()[33:])
+        small = image_from_bytes(png()[:-12] + chunk(b"teXt", bytes(100_000)) + png()[-12:])
         assert not needs_io([ask(small, small)])
         assert needs_io([ask(small, small), ask(small)])
 
