@@ -32,9 +32,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",
     ),
     "minicpm_core.media": (
-        "DEFAULT_LIMITS", "MediaLimits", "clear_image_cache", "count_image_tokens", "count_prompt", "image_cache_info", "image_from_base64", "image_from_bytes",
-        "image_from_file", "image_from_path", "image_from_pil", "image_from_url", "image_grid",
-        "load_image", "needs_io", "resolve_messages", "set_image_cache_bytes", "visual_tokens",
+        "DEFAULT_LIMITS", "MediaLimits", "clear_image_cache", "count_image_tokens", "count_prompt",
+        "image_cache_info", "image_from_base64", "image_from_bytes", "image_from_file", "image_from_path",
+        "image_from_pil", "image_from_url", "image_grid", "load_image", "needs_io", "resolve_messages",
+        "set_image_cache_bytes", "visual_tokens",
     ),
 }  # fmt: skip
 """What users may import. A name that comes or goes here is a change for the changelog."""

@@ -132,8 +132,8 @@ def from_url(cls: type[S], url: str, **more: Any) -> S:
         return cls("url", text, **more)
     shown = f"a URL that begins with {scheme}:" if scheme else "a text that is not a URL"
     raise UnsupportedContentError(
-        f"{_a(noun)} URL must begin with data:, http: or https:, not be {shown}. Files are never read from a URL field: "
-        f"pass pathlib.Path(...) to {noun}_from_path() for a local file."
+        f"{_a(noun)} URL must begin with data:, http: or https:, not be {shown}. Files are never read from a URL "
+        "field: pass a pathlib.Path instead, where the program itself names the file."
     )
 
 

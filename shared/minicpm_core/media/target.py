@@ -26,8 +26,8 @@ _PATCH, _PATCHES = 32, 8
 """The sample is 8 x 8 patches of 32 x 32 pixels, evenly spread."""
 
 _FLAT = 0.5
-"""Share of pixels that equal their neighbour to the left. Most of a screenshot or a drawing does; of a photograph little
-does, since sensors add noise (0.08 to 0.37 in the three of `examples/photos`)."""
+"""Share of pixels that equal their neighbour to the left. Most of a screenshot or a drawing does, and little of
+a photograph, since sensors add noise (0.08 to 0.37 in the three of `examples/photos`)."""
 
 _LARGE_PNG = 0.5
 """Bytes a pixel from which a PNG is compared with a JPEG of the same picture."""
