@@ -17,6 +17,19 @@ from minicpm_core.emulator.reading import parse_json, read_request
 from minicpm_core.emulator.refusals import Refusal, worded
 from minicpm_core.emulator.replies import envelope, whole
 from minicpm_core.emulator.streams import chunks
+from tests.emulator.clips import (
+    CARD,
+    audio_url,
+    frames_url,
+    input_audio,
+    input_video,
+    jpeg,
+    tone,
+    traffic_light,
+    user,
+    video_url,
+    wav,
+)
 from tests.emulator.support import DIALECT_NAMES, INSTRUCT, plain, shown, tool
 
 SETTINGS = {name: EmulatorSettings.create(dialect=name) for name in DIALECT_NAMES}
@@ -47,6 +60,20 @@ FULL: dict[str, Any] = {
     "logprobs": True,
     "top_logprobs": 2,
 }
+MEDIA: dict[str, dict[str, Any]] = {
+    "vllm": {
+        "model": CARD["audio"],
+        "messages": user(
+            "What is this?",
+            video_url(traffic_light(count=4)),
+            frames_url(jpeg("red", (4, 4))),
+            audio_url(wav(bytes(20))),
+            input_audio(tone(seconds=0.1)),
+        ),
+        "media_io_kwargs": {"video": {"num_frames": 3, "fps": 1}},
+    },
+    "llamacpp": {"messages": user("What is this?", input_video(traffic_light(count=4)))},
+}
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -69,9 +96,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [(*path, key) for key, _ in inside] + [at for key, item in inside for at in places(item, (*path, key))]
 
 
-def changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+def changed(path: tuple[Any, ...], value: Any, full: dict[str, Any] = FULL) -> dict[str, Any]:
     """The full request with something else in one place."""
-    request = copy.deepcopy(FULL)
+    request = copy.deepcopy(full)
     owner: Any = request
     for step in path[:-1]:
         owner = owner[step]
@@ -103,6 +130,28 @@ def test_a_request_with_anything_anywhere_is_answered_or_refused(
     path: tuple[Any, ...], value: Any, dialect: str
 ) -> None:
     taken(changed(path, value), dialect)
+
+
+@pytest.mark.parametrize("dialect", MEDIA)
+def test_the_request_with_other_media_is_answered(dialect: str) -> None:
+    assert taken(MEDIA[dialect], dialect)
+
+
+@given(st.data(), JSON, st.sampled_from(sorted(MEDIA)))
+def test_a_request_with_other_media_with_anything_anywhere_is_answered_or_refused(
+    data: st.DataObject, value: Any, dialect: str
+) -> None:
+    taken(changed(data.draw(st.sampled_from(places(MEDIA[dialect]))), value, MEDIA[dialect]), dialect)
+
+
+@pytest.mark.parametrize("number", [10**12, 10**400], ids=["many", "too many for a float"])
+def test_more_frames_than_any_video_has_are_all_of_them(number: int) -> None:
+    assert taken(changed(("media_io_kwargs", "video"), {"num_frames": number}, MEDIA["vllm"]), "vllm")
+
+
+@pytest.mark.parametrize("fps", [10**400, 1e300, 1e-320], ids=["too high for a float", "high", "low"])
+def test_any_rate_above_nothing_is_one(fps: float) -> None:
+    assert taken(changed(("media_io_kwargs", "video"), {"fps": fps}, MEDIA["vllm"]), "vllm")
 
 
 @given(JSON, st.sampled_from(DIALECT_NAMES))

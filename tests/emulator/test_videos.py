@@ -176,6 +176,16 @@ def test_frames_are_counted_as_they_arrive_not_as_they_are_measured(asker_of: As
     assert usage["prompt_tokens"] - text_only == 3 * count_image_tokens(size, V46)
 
 
+def test_a_video_counts_when_pictures_are_numbered(asker_of: AskerFactory) -> None:
+    asker, pictures = asker_of(dialect="vllm"), shown("?", *[plain("red", (10, 10))] * 10)["content"]
+    usages = [
+        asker.ask([{"role": "user", "content": [frames_url(jpeg("red")), *pictures[at:]]}], model=V46)["usage"]
+        for at in (0, 1)
+    ]
+    eleventh = count_image_tokens((10, 10), V46, index=10)
+    assert usages[0]["prompt_tokens"] - usages[1]["prompt_tokens"] == eleventh
+
+
 def test_thoughts_say_what_each_medium_costs(asker_of: AskerFactory) -> None:
     message = [*shown("See this.", plain("red"))["content"], video_url(traffic_light()), frames_url(jpeg("red"))]
     thoughts = asker_of(dialect="vllm").message(

@@ -32,7 +32,10 @@ _LABEL = "The video"
 _FRAMES = 32
 """What vLLM's loader takes unless the request says otherwise (`VideoMediaIO`)."""
 _FASTEST = 240.0
-"""Frames a second, above which no clip is looked for frames: all that it has are taken, up to their number."""
+"""Frames a second at which a clip is looked for frames where no rate is asked: all that it has, up to their number."""
+_SLOWEST = 1e-5
+"""One frame a day."""
+_MOST_FRAMES = 2**31
 _WHOLE = DEFAULT_LIMITS.max_pixels
 _SIDE = 128
 """Frames are kept as copies of at most this many pixels a side, since only their colours are measured."""
@@ -89,9 +92,13 @@ def sampling_of(fields: Object, inner: Object, param: str, backend: Backend) -> 
         raise bad_value(f"{param}.{most}", number, f"{most} must be at least 1, got {number}.")
     if fps is not None and not is_number(fps):
         raise wrong_type(f"{param}.fps", fps, "number")
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
+    if fps is not None and not 0 < fps < math.inf:
         raise bad_value(f"{param}.fps", fps, f"fps must be above 0, got {fps}.")
-    return VideoSampling(fps=min(fps or _FASTEST, _FASTEST), num_frames=number or _FRAMES, max_pixels=_SIDE * _SIDE)
+    return VideoSampling(
+        fps=min(max(fps or _FASTEST, _SLOWEST), _FASTEST),
+        num_frames=min(number or _FRAMES, _MOST_FRAMES),
+        max_pixels=_SIDE * _SIDE,
+    )
 
 
 def _member(owner: Object, name: str, param: str) -> Object:
