@@ -8,82 +8,37 @@ import threading
 from concurrent.futures import CancelledError
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from minicpm_core.backends import BACKENDS, BackendName
-from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
-from minicpm_core.media import MediaLimits, resolve_messages
-from minicpm_core.media.prepare import Preparer
-from minicpm_core.media.settings import MediaSettings
-from minicpm_core.models import card_for
+from minicpm_core.errors import InvalidMediaError
+from minicpm_core.media import MediaLimits
 from minicpm_core.parts import (
     AudioPart,
     AudioSource,
     DocumentSource,
-    FileBody,
-    FramesPart,
     ImagePart,
     ImageSource,
     Source,
     TextPart,
     UrlPart,
-    VideoPart,
     VideoSampling,
     VideoSource,
 )
-from minicpm_core.types import Message
-from tests.core.media.clips import numbered, recording, shown_in, tone, video
-from tests.core.media.pdfs import document, text
+from tests.core.media.clips import tone
 from tests.core.media.pictures import data_url, encoded, photo, png, shown
-
-if TYPE_CHECKING:
-    from minicpm_core.parts import Prepared
-
-OMNI, VISION = "MiniCPM-O-4.5-9B", "MiniCPM-V-4.6-1B"
-URL = "https://example.com/medium"
-SIZE = (64, 48)
-SOURCES: tuple[type[Source], ...] = (ImageSource, VideoSource, AudioSource, DocumentSource)
-NAMES = tuple(BACKENDS)
-
-
-@cache
-def clip(frames: int = 3) -> bytes:
-    """A frame a second."""
-    return video(images=numbered(frames, SIZE), rate=1)
-
-
-@cache
-def sound(kind: str = "wav", codec: str = "pcm_s16le") -> bytes:
-    return recording(kind, codec, rate=44_100)
-
-
-@cache
-def paper(pages: int = 2) -> bytes:
-    return document(*(text(b"Page of paper") for _ in range(pages)), box=b"0 0 200 300")
-
-
-def prepared(
-    source: Source,
-    backend: BackendName = "vllm",
-    model: str = OMNI,
-    stop: threading.Event | None = None,
-    **settings: Any,
-) -> tuple[Prepared, ...]:
-    return Preparer(BACKENDS[backend], card_for(model), MediaSettings.create(**settings), stop).prepare(source)
-
-
-def video_part(source: VideoSource, backend: BackendName = "vllm", **settings: Any) -> VideoPart:
-    (part,) = prepared(source, backend, **settings)
-    assert isinstance(part, VideoPart)
-    return part
-
-
-def refusal(source: Source, backend: BackendName = "vllm", **how: Any) -> str:
-    with pytest.raises(UnsupportedContentError) as caught:
-        prepared(source, backend, **how)
-    return str(caught.value)
+from tests.core.media.preparing import (
+    NAMES,
+    SIZE,
+    SOURCES,
+    URL,
+    VISION,
+    paper,
+    prepared,
+    refusal,
+    sound,
+)
 
 
 class TestUrls:
@@ -184,101 +139,6 @@ def _large() -> bytes:
     return encoded(photo((3000, 2400)), "JPEG", quality=90)
 
 
-class TestVideos:
-    def test_frames_are_sized_and_counted(self) -> None:
-        (part,) = prepared(VideoSource("bytes", clip()))
-        assert isinstance(part, FramesPart)
-        assert (len(part.frames), part.width, part.height) == (3, *SIZE)
-        mp4 = video_part(VideoSource("bytes", clip()), "sglang")
-        assert (mp4.frames, mp4.width, mp4.height, mp4.media_type, mp4.sampling) == (3, *SIZE, "video/mp4", None)
-
-    def test_the_block_s_sampling_wins_over_the_client_s(self) -> None:
-        (one,) = prepared(VideoSource("bytes", clip()), video_sampling=VideoSampling(num_frames=1))
-        own = VideoSource("bytes", clip(), sampling=VideoSampling(num_frames=2))
-        (two,) = prepared(own, video_sampling=VideoSampling(num_frames=1))
-        assert isinstance(one, FramesPart)
-        assert isinstance(two, FramesPart)
-        assert (len(one.frames), len(two.frames)) == (1, 2)
-
-    @pytest.mark.parametrize("backend", ["ollama", "generic"])
-    def test_where_no_video_is_taken_each_picture_follows_its_time(self, backend: BackendName) -> None:
-        source = VideoSource("bytes", clip(), sampling=VideoSampling(fps=0.5, start=0.0))
-        parts = prepared(source, backend)
-        assert [part.text for part in parts if isinstance(part, TextPart)] == [
-            "[video at 00:00.0]",
-            "[video at 00:02.0]",
-        ]
-        assert [type(part) for part in parts] == [TextPart, ImagePart, TextPart, ImagePart]
-
-    def test_progress_grows_to_the_end_and_is_told_what_of(self) -> None:
-        told: list[tuple[str, float]] = []
-        prepared(VideoSource("bytes", clip(8)), media_progress=lambda what, done: told.append((what, done)))
-        fractions = [done for what, done in told if what == "video"]
-        assert len(fractions) == len(told) > 2
-        assert fractions == sorted(set(fractions))
-        assert fractions[-1] == 1.0
-        assert fractions[0] > 0
-
-    def test_a_stop_from_elsewhere_ends_the_work_between_two_frames(self) -> None:
-        stop = threading.Event()
-        told: list[float] = []
-
-        def tell(_what: str, done: float) -> None:
-            told.append(done)
-            stop.set()
-
-        with pytest.raises(CancelledError):
-            prepared(VideoSource("bytes", clip(30)), stop=stop, media_progress=tell)
-        assert told
-        assert max(told) < 1.0
-
-
-class TestVideosAsTheyAre:
-    def test_a_file_at_a_path_is_not_read(self, tmp_path: Path) -> None:
-        """However large it is: the bounds are those of what is kept in memory."""
-        path = tmp_path / "film.mp4"
-        path.write_bytes(clip())
-        sampling = VideoSampling(fps=2)
-        source = VideoSource("path", path, sampling=sampling, as_is=True)
-        part = video_part(source, media_limits=MediaLimits(max_bytes=10))
-        assert part == VideoPart(FileBody(str(path), len(clip())), "video/mp4", sampling=sampling)
-
-    @pytest.mark.parametrize("kind", ["bytes", "file", "base64", "data_url"])
-    def test_from_memory_the_very_same_bytes_are_sent(self, kind: Any) -> None:
-        encoded = base64.b64encode(clip())
-        values = {
-            "bytes": clip(),
-            "file": io.BytesIO(clip()),
-            "base64": encoded,
-            "data_url": data_url(clip(), "video/mp4"),
-        }
-        part = video_part(VideoSource(kind, values[kind], as_is=True), "llamacpp")
-        assert (part.data, part.media_type, part.frames) == (encoded, "video/mp4", None)
-
-    def test_its_type_is_what_the_bytes_say(self, tmp_path: Path) -> None:
-        path = tmp_path / "film.mp4"
-        path.write_bytes(video("webm", "libvpx", numbered(2, SIZE), rate=1))
-        assert video_part(VideoSource("path", path, as_is=True)).media_type == "video/webm"
-
-    @pytest.mark.parametrize("backend", ["ollama", "generic"])
-    def test_a_server_that_takes_no_video_files_is_named_with_what_to_do(self, backend: BackendName) -> None:
-        said = refusal(VideoSource("bytes", clip(), as_is=True), backend)
-        assert said.startswith(f"{BACKENDS[backend].title} takes no video files")
-        assert "leave as_is out" in said
-
-    @pytest.mark.parametrize(("data", "looks"), [(png(SIZE), "PNG"), (b"", "empty"), (b"some words", "text")])
-    def test_what_is_no_video_is_refused(self, tmp_path: Path, data: bytes, looks: str) -> None:
-        path = tmp_path / "film.mp4"
-        path.write_bytes(data)
-        for source in (VideoSource("path", path, as_is=True), VideoSource("bytes", data, as_is=True)):
-            with pytest.raises(InvalidMediaError, match=f"is no video.*{looks}"):
-                prepared(source)
-
-    def test_a_file_that_is_missing_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidMediaError, match=r"film\.mp4' does not exist"):
-            prepared(VideoSource("path", tmp_path / "film.mp4", as_is=True))
-
-
 class TestRecordings:
     def test_what_the_server_decodes_passes_through(self) -> None:
         data = sound("mp3", "libmp3lame")
@@ -337,68 +197,3 @@ class TestDocuments:
     def test_what_is_neither_is_refused(self) -> None:
         with pytest.raises(InvalidMediaError, match="is not UTF-8 text"):
             prepared(DocumentSource("bytes", png(SIZE)))
-
-
-class Counting(io.BytesIO):
-    """A file that counts how often it is read from its start."""
-
-    starts = 0
-    _was_read = False
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if offset == whence == 0 and self._was_read:
-            self._was_read = False
-        return super().seek(offset, whence)
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.tell() == 0 and not self._was_read:
-            self._was_read = True
-            self.starts += 1
-        return super().read(size)
-
-
-MADE: dict[type[Source], Any] = {
-    ImageSource: lambda: png(SIZE),
-    VideoSource: clip,
-    AudioSource: sound,
-    DocumentSource: paper,
-}
-
-
-@pytest.mark.parametrize("source", SOURCES, ids=lambda cls: cls.noun)
-class TestFiles:
-    def test_a_file_object_is_read_from_its_start_and_put_back(self, source: type[Source]) -> None:
-        file = io.BytesIO(MADE[source]())
-        file.seek(7)
-        assert prepared(source("file", file)) == prepared(source("bytes", MADE[source]()))
-        assert file.tell() == 7
-        assert not file.closed
-
-    def test_it_is_put_back_when_it_cannot_be_used(self, source: type[Source]) -> None:
-        file = io.BytesIO(b"\x00nothing" * 40)
-        file.seek(7)
-        with pytest.raises(InvalidMediaError):
-            prepared(source("file", file))
-        assert file.tell() == 7
-
-    def test_a_source_that_stands_twice_is_read_once(self, source: type[Source]) -> None:
-        once, twice = Counting(MADE[source]()), Counting(MADE[source]())
-        prepared(source("file", once))
-        same = source("file", twice)
-        messages = [Message("user", (same, TextPart("and"), same)), Message("user", (same,))]
-        first, second = resolve_messages(messages, BACKENDS["vllm"], model=OMNI)
-        assert twice.starts == once.starts > 0
-        place = first.parts.index(TextPart("and"))
-        assert first.parts[:place] == first.parts[place + 1 :] == second.parts
-
-    def test_an_error_says_which_part_of_which_message_it_is(self, source: type[Source]) -> None:
-        messages = [Message("user", "Hello."), Message("user", (TextPart("?"), source("bytes", b"\x00nothing")))]
-        with pytest.raises(InvalidMediaError) as caught:
-            resolve_messages(messages, BACKENDS["vllm"], model=OMNI)
-        assert caught.value.__notes__ == ["It is part 2 of message 2."]
-
-
-def test_an_mp4_for_a_server_shows_the_frames_that_were_chosen() -> None:
-    part = video_part(VideoSource("bytes", clip(8), sampling=VideoSampling(start=4, end=7)), "sglang")
-    assert isinstance(part.data, bytes)
-    assert len(shown_in(base64.b64decode(part.data))) == part.frames == 3
