@@ -14,7 +14,6 @@ the frames of a video).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -28,6 +27,9 @@ SourceKind: TypeAlias = Literal["path", "bytes", "file", "pil", "data_url", "bas
 
 Detail: TypeAlias = Literal["auto", "low", "high", "original"]
 """How much of a picture is sent: see `minicpm_core.media.detail`."""
+
+_LEAST_FPS, _MOST_FPS = 1 / 86_400, 1000
+_MOST = 10**9
 
 TILE_PIXELS = 448 * 448
 """Pixels of one tile, as all MiniCPM-V models cut pictures."""
@@ -95,11 +97,11 @@ class VideoSampling:
     end: float | None = None
 
     def __post_init__(self) -> None:
-        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
-            raise InvalidInputError(f"fps must be above 0, not {self.fps}.")
-        if self.num_frames < 1 or self.max_pixels < 1:
-            raise InvalidInputError("num_frames and max_pixels must be 1 or more.")
-        if not (math.isfinite(self.start) and self.start >= 0):
+        if self.fps is not None and not _LEAST_FPS <= self.fps <= _MOST_FPS:
+            raise InvalidInputError(f"fps must be above 0, from one frame a day to {_MOST_FPS} a second.")
+        if not (1 <= self.num_frames <= _MOST and 1 <= self.max_pixels <= _MOST):
+            raise InvalidInputError("num_frames and max_pixels must be 1 or more, and within reason.")
+        if not 0 <= self.start <= _MOST:
             raise InvalidInputError(f"start must be 0 or more seconds, not {self.start}.")
         if self.end is not None and not self.end > self.start:
             raise InvalidInputError(f"end ({self.end} s) must be after start ({self.start:g} s).")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicpm_core.errors import InvalidInputError, PromptTooLongError
-from minicpm_core.media.tokens import count_image_tokens, visual_tokens
+from minicpm_core.media.tokens import audio_tokens, count_image_tokens, video_tokens, visual_tokens
 from minicpm_core.parts import AudioPart, FileBody, FramesPart, ImagePart, Part, TextPart, UrlPart, VideoPart
 from minicpm_core.protocol.estimate import (
     PER_PROMPT,
@@ -55,9 +55,9 @@ class TestMedia:
     def test_each_is_counted_by_the_model_s_own_rule(self) -> None:
         assert part_tokens(picture(), V46) == count_image_tokens((1280, 720), V46)
         assert part_tokens(picture(), OMNI) == count_image_tokens((1280, 720), OMNI)
-        assert part_tokens(FramesPart((b"",) * 32, 596, 336), V46) == 32 * count_image_tokens((596, 336), V46)
-        assert part_tokens(VideoPart(b"", "video/mp4", 8, 596, 336), V46) == 8 * count_image_tokens((596, 336), V46)
-        assert part_tokens(AudioPart(b"", "wav", 2.04), OMNI) == 21
+        assert part_tokens(FramesPart((b"",) * 32, 596, 336), V46) == video_tokens(32, (596, 336), V46)
+        assert part_tokens(VideoPart(b"", "video/mp4", 8, 596, 336), V46) == video_tokens(8, (596, 336), V46)
+        assert part_tokens(AudioPart(b"", "wav", 2.04), OMNI) == audio_tokens(2.04) == 20
 
     def test_thirty_two_frames_of_one_tile_cost_2_1k_where_720p_costs_14k(self) -> None:
         assert 32 * visual_tokens((596, 336)) == 2112

@@ -15,6 +15,7 @@ from minicpm_core.emulator import DIALECTS
 from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.emulator.videos import sampling_of
 from minicpm_core.media import count_image_tokens
+from minicpm_core.media.tokens import video_tokens
 from minicpm_core.media.video import sample_frames
 from tests.core.media import clips
 from tests.emulator.clips import (
@@ -191,10 +192,9 @@ def test_thoughts_say_what_each_medium_costs(asker_of: AskerFactory) -> None:
     thoughts = asker_of(dialect="vllm").message(
         [{"role": "user", "content": message}], model=V46, chat_template_kwargs={"enable_thinking": True}
     )["reasoning"]
-    each = count_image_tokens(SIZE, V46)
     assert "Picture 1 is 64 x 64 pixels: " in thoughts
-    assert f"Video 1 is 32 frames of 320 x 180 pixels: {32 * each} tokens." in thoughts
-    assert f"Video 2 is 1 frame of 320 x 180 pixels: {each} tokens." in thoughts
+    assert f"Video 1 is 32 frames of 320 x 180 pixels: {video_tokens(32, SIZE, V46)} tokens." in thoughts
+    assert f"Video 2 is 1 frame of 320 x 180 pixels: {count_image_tokens(SIZE, V46)} tokens." in thoughts
 
 
 def test_an_earlier_video_is_remembered_when_it_is_spoken_of(asker_of: AskerFactory) -> None:

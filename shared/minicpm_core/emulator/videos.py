@@ -33,9 +33,9 @@ _FRAMES = 32
 """What vLLM's loader takes unless the request says otherwise (`VideoMediaIO`)."""
 _FASTEST = 240.0
 """Frames a second at which a clip is looked for frames where no rate is asked: all that it has, up to their number."""
-_SLOWEST = 1e-5
+_SLOWEST = 1 / 86_400
 """One frame a day."""
-_MOST_FRAMES = 2**31
+_MOST_FRAMES = 10**9
 _WHOLE = DEFAULT_LIMITS.max_pixels
 _SIDE = 128
 """Frames are kept as copies of at most this many pixels a side, since only their colours are measured."""

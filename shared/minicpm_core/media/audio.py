@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import struct
 import wave
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from minicpm_core.errors import InvalidInputError, InvalidMediaError
+from minicpm_core.errors import InvalidMediaError
 from minicpm_core.media.containers import check_stop, is_marked, opened, prepare_decoder, pyav, reason
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ _OTHER_CHUNKS = 64 * 1024
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _MAX_CHUNKS = 64
-_HOP, _POOL = 160, 5
 _TIME_BASE = 1_000_000
 
 
@@ -247,23 +245,3 @@ class _Mixer:
         for mono in pieces:
             if mono.samples:
                 yield bytes(mono.planes[0])[: mono.samples * _SAMPLE]
-
-
-def audio_tokens(seconds: float) -> int:
-    """The prompt tokens of a recording for MiniCPM-o 4.5: 10 a second.
-
-    With `mel = ceil(samples / 160)` at 16 kHz, `c = (mel - 1) // 2 + 1` after the encoder's convolution and a pooling
-    of 5 steps: `tokens = (c - 5) // 5 + 1`.  From `get_audio_placeholder` in `processing_minicpmo.py` of
-    openbmb/MiniCPM-o-4_5.
-
-    Args:
-        seconds: How long it is.
-
-    Raises:
-        InvalidInputError: `seconds` is negative or not a finite number.
-    """
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise InvalidInputError(f"seconds must be 0 or more, not {seconds}.")
-    mel = math.ceil(round(seconds * RATE) / _HOP)
-    convolved = (mel - 1) // 2 + 1
-    return max((convolved - _POOL) // _POOL + 1, 0)

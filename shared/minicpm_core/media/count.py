@@ -17,10 +17,9 @@ from minicpm_core.media.detail import chosen, plan
 from minicpm_core.media.images import load_image
 from minicpm_core.media.read import opened, read
 from minicpm_core.media.settings import MediaSettings
-from minicpm_core.media.tokens import count_image_tokens
+from minicpm_core.media.tokens import audio_tokens, count_image_tokens, video_tokens
 from minicpm_core.parts import TILE_PIXELS, AudioSource, DocumentSource, ImageSource, Source, TextPart, VideoSource
 from minicpm_core.protocol.estimate import (
-    AUDIO_TOKENS_A_SECOND,
     PER_PROMPT,
     PER_TURN,
     part_tokens,
@@ -108,9 +107,9 @@ def _image(source: ImageSource, model: str, settings: MediaSettings, number: int
 def _video(source: VideoSource, model: str, settings: MediaSettings, _number: int, _count: Callable[[str], int]) -> int:
     sampling = source.sampling or settings.video_sampling
     if source.as_is:
-        return sampling.num_frames * count_image_tokens(_SERVERS_FRAME, model)
+        return video_tokens(sampling.num_frames, _SERVERS_FRAME, model)
     side = math.isqrt(max(sampling.max_pixels, TILE_PIXELS))
-    return sampling.num_frames * count_image_tokens((side, side), model)
+    return video_tokens(sampling.num_frames, (side, side), model)
 
 
 def _audio(
@@ -119,10 +118,10 @@ def _audio(
     from minicpm_core.media.audio import inspect
 
     if source.kind == "url":
-        return _UNREAD_SECONDS * AUDIO_TOKENS_A_SECOND
+        return audio_tokens(_UNREAD_SECONDS)
     data = _bytes(source, settings)
     seconds = inspect(io.BytesIO(data)) or len(data) / _BYTES_A_SECOND
-    return math.ceil(seconds * AUDIO_TOKENS_A_SECOND)
+    return audio_tokens(seconds)
 
 
 def _document(

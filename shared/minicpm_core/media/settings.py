@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -69,7 +69,7 @@ class MediaSettings:
             settings["media_hosts"] = _hosts(settings["media_hosts"])
         for name, kind in (("media_limits", MediaLimits), ("video_sampling", VideoSampling)):
             if isinstance(settings.get(name), dict):
-                settings[name] = _made(kind, name, settings[name])
+                settings[name] = made_of(kind, name, settings[name])
             if not isinstance(settings.get(name, kind()), kind):
                 raise ConfigurationError(f"{name} must be {kind.__name__}(…), not {type(settings[name]).__name__}.")
         limits = settings.get("media_limits", DEFAULT_LIMITS)
@@ -93,7 +93,18 @@ def _check_whole(name: str, value: Any, *, most: int | None = None) -> None:
         raise ConfigurationError(f"{name} must be a whole number from 1{f' to {most}' if most else ''}.")
 
 
-def _made(kind: type[Any], name: str, given: dict[str, Any]) -> Any:
+def made_of(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
+    """A setting that has fields, from their names and values.
+
+    Args:
+        kind: `MediaLimits` or `VideoSampling`.
+        name: How to call the setting in an error.
+        given: The fields; those that are missing take their defaults.
+
+    Raises:
+        ConfigurationError: A field is unknown, or a value is of another type.
+        InvalidInputError: The values of `VideoSampling` are impossible.
+    """
     try:
         return kind(**given)
     except TypeError:  # an unknown field, or a value of another type

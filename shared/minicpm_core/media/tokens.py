@@ -1,4 +1,4 @@
-"""How many tokens a picture takes, by the models' published image processors. Pure arithmetic on its size.
+"""How many tokens a picture, a video or a recording takes, by the models' published processors. Pure arithmetic.
 
 A picture larger than 448 x 448 pixels is cut into tiles.  The whole picture, scaled down to about that area, and each
 tile then become tokens.
@@ -27,6 +27,9 @@ _RESIZE_MULTIPLE = {"16x": 56, "4x": 28}
 _QUERIES = 64
 _WRAPPERS = 4
 _TILE_WRAPPERS = 2
+_WHOLE_FRAMES = frozenset({"resampler64"})
+_RATE = 16_000
+_HOP, _POOL = 160, 5
 
 
 def count_image_tokens(
@@ -56,6 +59,50 @@ def count_image_tokens(
         rows, columns = grid
         overhead += _TILE_WRAPPERS * rows * columns + rows - 1
     return visual + overhead
+
+
+def video_tokens(frames: int, size: tuple[int, int], model: str, *, max_slices: int = 9) -> int:
+    """The prompt tokens of a video: each frame counts as a picture.
+
+    MiniCPM-V 4.6 cuts frames as it cuts pictures (`processing_minicpmv4_6.py` of transformers, and vLLM and SGLang
+    with it); for the older models, whose tiles have 64 tokens, vLLM takes each frame whole.  The number of a picture is
+    counted too, although servers may leave it out before frames, so that the estimate is at most 2 + digits a frame
+    too high.
+
+    Args:
+        frames: How many.
+        size: Width and height of a frame in pixels, as it is sent.
+        model: A model id in any of its spellings; an unknown one is counted as MiniCPM-V 4.6.
+        max_slices: The most tiles of a frame, as the server is set.
+
+    Raises:
+        InvalidInputError: A number is not positive.
+    """
+    if frames < 1:
+        raise InvalidInputError(f"A video has at least one frame, not {frames}.")
+    if card_for(model).token_formula in _WHOLE_FRAMES:
+        max_slices = 1
+    return sum(count_image_tokens(size, model, max_slices=max_slices, index=index) for index in range(frames))
+
+
+def audio_tokens(seconds: float) -> int:
+    """The prompt tokens of a recording for MiniCPM-o 4.5: 10 a second.
+
+    With `mel = ceil(samples / 160)` at 16 kHz, `c = (mel - 1) // 2 + 1` after the encoder's convolution and a pooling
+    of 5 steps: `tokens = (c - 5) // 5 + 1`.  From `get_audio_placeholder` in `processing_minicpmo.py` of
+    openbmb/MiniCPM-o-4_5.
+
+    Args:
+        seconds: How long it is.
+
+    Raises:
+        InvalidInputError: `seconds` is negative or not a finite number.
+    """
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise InvalidInputError(f"seconds must be 0 or more, not {seconds}.")
+    mel = math.ceil(round(seconds * _RATE) / _HOP)
+    convolved = (mel - 1) // 2 + 1
+    return max((convolved - _POOL) // _POOL + 1, 0)
 
 
 def visual_tokens(

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 from minicpm_core.errors import ConfigurationError, InvalidInputError, InvalidMediaError
 from minicpm_core.media.containers import MAX_THREADS, opened, pyav, reason
 from minicpm_core.media.sources import NEEDS_PILLOW
-from minicpm_core.media.tokens import count_image_tokens
-from minicpm_core.models import card_for
 
 if TYPE_CHECKING:
     import threading
@@ -40,7 +38,6 @@ JPEG_QUALITY = 90
 _DEFAULT_FPS = 1.0
 _ROUNDING = 1e-3
 _EPSILON = 1e-6  # what a square root may be off by; too little to make the product a pixel larger
-_WHOLE_FRAMES = frozenset({"resampler64"})
 _STEP = 0.01
 _SLOWEST = Fraction(1, 3600)
 _FASTEST = Fraction(240)
@@ -275,27 +272,3 @@ def _rate(frames: Sequence[Frame]) -> Fraction:
     if len(frames) == 1 or span <= 0:
         return Fraction(1)
     return min(max(Fraction((len(frames) - 1) / span).limit_denominator(10_000), _SLOWEST), _FASTEST)
-
-
-def video_tokens(frames: int, size: tuple[int, int], model: str, *, max_slices: int = 9) -> int:
-    """The prompt tokens of a video: each frame counts as a picture.
-
-    MiniCPM-V 4.6 cuts frames as it cuts pictures (`processing_minicpmv4_6.py` of transformers, and vLLM and SGLang
-    with it); for the older models, whose tiles have 64 tokens, vLLM takes each frame whole.  The number of a picture is
-    counted too, although servers may leave it out before frames, so that the estimate is at most 2 + digits a frame
-    too high.
-
-    Args:
-        frames: How many.
-        size: Width and height of a frame in pixels, as it is sent.
-        model: A model id in any of its spellings; an unknown one is counted as MiniCPM-V 4.6.
-        max_slices: The most tiles of a frame, as the server is set.
-
-    Raises:
-        InvalidInputError: A number is not positive.
-    """
-    if frames < 1:
-        raise InvalidInputError(f"A video has at least one frame, not {frames}.")
-    if card_for(model).token_formula in _WHOLE_FRAMES:
-        max_slices = 1
-    return sum(count_image_tokens(size, model, max_slices=max_slices, index=index) for index in range(frames))

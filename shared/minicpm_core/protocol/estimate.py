@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from minicpm_core.errors import PromptTooLongError
-from minicpm_core.media.tokens import count_image_tokens
+from minicpm_core.media.tokens import audio_tokens, count_image_tokens, video_tokens
 from minicpm_core.parts import AudioPart, FramesPart, ImagePart, TextPart, VideoPart
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ PER_TURN = 5
 """`<|im_start|>`, the role, a newline, `<|im_end|>` and a newline."""
 PER_PROMPT = 7
 """`<|im_start|>assistant`, a newline, and the thinking tags of the template."""
-
-AUDIO_TOKENS_A_SECOND = 10
-"""MiniCPM-o 4.5: a mel frame each 10 ms, halved by the encoder, pooled by 5 (`get_audio_placeholder`)."""
 
 
 class Estimate(NamedTuple):
@@ -96,16 +93,12 @@ def part_tokens(part: Part, model: str, *, index: int = 0) -> int:
     if isinstance(part, ImagePart):
         return count_image_tokens((part.width, part.height), model, index=index)
     if isinstance(part, FramesPart):
-        return len(part.frames) * _frame(part.width, part.height, model)
-    if isinstance(part, VideoPart) and part.frames is not None:
-        return part.frames * _frame(part.width, part.height, model)
+        return video_tokens(len(part.frames), (part.width, part.height), model)
+    if isinstance(part, VideoPart) and part.frames:
+        return video_tokens(part.frames, (part.width, part.height), model)
     if isinstance(part, AudioPart) and part.seconds is not None:
-        return math.ceil(part.seconds * AUDIO_TOKENS_A_SECOND)
+        return audio_tokens(part.seconds)
     return 0
-
-
-def _frame(width: int, height: int, model: str) -> int:
-    return count_image_tokens((width, height), model)
 
 
 def check_fit(messages: Sequence[Message], model: str, *, window: int | None, wanted: int | None) -> str | None:

@@ -56,7 +56,7 @@ def _p(pattern: str) -> re.Pattern[str]:
 
 
 _SHORTER = "Send fewer or smaller pictures or a shorter conversation, or start the server with a larger context."
-_MEDIA_HINT = "Check that the picture opens elsewhere and that the server takes as many pictures of this type."
+_MEDIA_HINT = "Check that it opens elsewhere and that the server takes as many media of this type."
 
 RULES: tuple[Rule, ...] = (
     Rule(ContextOverflowError, code=_p(r"exceed_context_size|context_?(length|window)_?exceeded"), hint=_SHORTER),

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from minicpm_core.errors import ConfigurationError, InvalidInputError, InvalidMediaError
 from minicpm_core.media import audio
-from minicpm_core.media.audio import Recording, audio_tokens, inspect, to_wav
+from minicpm_core.media.audio import Recording, inspect, to_wav
 from minicpm_core.media.limits import DEFAULT_LIMITS, MediaLimits
+from minicpm_core.media.tokens import audio_tokens
 from tests.core.media.clips import recording, tone, video
 from tests.core.media.pictures import png
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from minicpm_core.errors import ConfigurationError, InvalidInputError, InvalidMediaError
 from minicpm_core.media.limits import DEFAULT_LIMITS
-from minicpm_core.media.tokens import count_image_tokens, visual_tokens
-from minicpm_core.media.video import Frame, frame_size, plan, sample_frames, to_jpegs, to_mp4, video_tokens
+from minicpm_core.media.tokens import count_image_tokens, video_tokens, visual_tokens
+from minicpm_core.media.video import Frame, frame_size, plan, sample_frames, to_jpegs, to_mp4
 from minicpm_core.parts import TILE_PIXELS, VideoSampling
 from tests.core.media.clips import number_of, numbered, shown_in, video
 from tests.core.media.pictures import difference, quarters
