@@ -8,7 +8,7 @@ Anthropic's (`source`).  A path is never read from any of them, since a message 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeGuard, TypeVar, cast
 
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
 from minicpm_core.media.sources import from_base64, from_url
@@ -34,17 +34,20 @@ _BY_TYPE: Final[tuple[tuple[str, type[Source]], ...]] = (
 )
 
 
+def _is_block(value: Any) -> TypeGuard[Block]:
+    return isinstance(value, Mapping)
+
+
 def _inner(value: Any) -> Block:
-    return value if isinstance(value, Mapping) else {}
+    return value if _is_block(value) else {}
 
 
 def _standard(cls: type[S], block: Block, **more: Any) -> S:
     """A standard block, or one that keeps its data in `source`."""
     source = block.get("source")
-    if isinstance(source, Mapping):
-        inner: Block = source
-        block = {"base64": inner.get("data"), "url": inner.get("url"), "file_id": inner.get("file_id"),
-                 "mime_type": inner.get("media_type")}  # fmt: skip
+    if _is_block(source):
+        block = {"base64": source.get("data"), "url": source.get("url"), "file_id": source.get("file_id"),
+                 "mime_type": source.get("media_type")}  # fmt: skip
     encoded = block.get("base64") or block.get("data")
     if isinstance(encoded, str | bytes):
         if encoded[:5] in {"data:", b"data:"}:

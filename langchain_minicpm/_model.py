@@ -25,6 +25,7 @@ from langchain_minicpm._settings import (
     fingerprint,
     make_shells,
     masked,
+    plain,
     settle,
 )
 from minicpm_core._version import __version__
@@ -138,6 +139,7 @@ class MiniCPMSettings(BaseChatModel):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "api_key" and isinstance(value, str):
             value = SecretStr(value)
+        value = plain(name, value)
         own_profile = name in _PROFILED and self.profile == self._resolve_model_profile()
         super().__setattr__(name, value)
         if own_profile:

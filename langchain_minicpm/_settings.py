@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, is_dataclass
 from difflib import get_close_matches
 from hashlib import sha256
@@ -16,8 +17,6 @@ from minicpm_core.protocol.options import combined
 from minicpm_core.secret import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from minicpm_core.aio import AsyncMiniCPMClient
     from minicpm_core.client import MiniCPMClient
     from minicpm_core.config import ChatOptions
@@ -44,6 +43,7 @@ CONNECTION: Final = (
 """Fields of the model object of which its clients are made."""
 
 _connection = itemgetter(*CONNECTION)
+_mutable = itemgetter("default_headers", "media_hosts", "media_limits", "video_sampling")
 
 UNSHARED: Final = ("api_key", "default_headers", "http_client", "async_http_client", "media_progress")
 """Fields that stay behind when the model object is pickled: secrets, what holds sockets, and a callback."""
@@ -93,18 +93,22 @@ def settle(given: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
         settled["timeout"] = Timeouts(**cast("dict[str, Any]", settled["timeout"]))
     elif settled.get("timeout") is not None and not isinstance(settled["timeout"], int | float):
         settled["timeout"] = as_timeouts(settled["timeout"])
-    for name in ("media_limits", "video_sampling"):
-        if is_dataclass(settled.get(name)):
-            settled[name] = asdict(settled[name])  # plain types, which LangChain can store
-    hosts = settled.get("media_hosts")
-    if hosts is not None:
-        settled["media_hosts"] = [hosts] if isinstance(hosts, str) else list(hosts)
+    settled |= {name: plain(name, value) for name, value in settled.items()}
     config = config_of(settled)
     settled |= {"model": config.model, "base_url": config.base_url, "backend": config.backend}
     settled["max_retries"] = config.max_retries
     if config.api_key is not None:
         settled["api_key"] = config.api_key.reveal()
     return settled
+
+
+def plain(name: str, value: Any) -> Any:
+    """The value of a setting for media in plain types, which LangChain can store; any other as it is."""
+    if name in {"media_limits", "video_sampling"} and is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if name == "media_hosts" and isinstance(value, Iterable):
+        return [value] if isinstance(value, str) else list(cast("Iterable[str]", value))
+    return value
 
 
 def config_of(values: Mapping[str, Any]) -> ClientConfig:
@@ -162,9 +166,8 @@ class Shells:
 
 
 def fingerprint(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What the clients depend on; headers as a copy, since a mapping may be changed in place."""
-    headers = values["default_headers"]
-    return (*_connection(values), dict(headers) if headers else None)
+    """What the clients depend on; copies, too, of what may be changed in place."""
+    return (*_connection(values), *map(copy, _mutable(values)))
 
 
 def make_shells(values: Mapping[str, Any], traits: ServerTraits | None = None) -> Shells:

@@ -7,7 +7,14 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Self, cast
 
 from llama_index.core.base.llms.types import LLMMetadata
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from typing_extensions import override
 
@@ -15,7 +22,7 @@ from minicpm_core import AsyncMiniCPMClient, ChatOptions, ClientConfig, MiniCPMC
 from minicpm_core.config import Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
 from minicpm_core.media.limits import MediaLimits
-from minicpm_core.media.settings import MEDIA_FIELDS
+from minicpm_core.media.settings import MEDIA_FIELDS, made_of
 from minicpm_core.models import card_for
 from minicpm_core.parts import VideoSampling
 
@@ -115,6 +122,13 @@ class MiniCPMSettings(FunctionCallingLLM):
     @classmethod
     def _hosts(cls, hosts: Any) -> Any:
         return [hosts] if isinstance(hosts, str) else hosts
+
+    @field_validator("media_limits", "video_sampling", mode="before")
+    @classmethod
+    def _fields(cls, given: Any, info: ValidationInfo) -> Any:
+        """Check the names of fields, too; Pydantic leaves out those that it does not know."""
+        kind = MediaLimits if info.field_name == "media_limits" else VideoSampling
+        return made_of(kind, str(info.field_name), cast("dict[str, Any]", given)) if isinstance(given, dict) else given
 
     # -- The settings in use -------------------------------------------------------------------------------------------
 
