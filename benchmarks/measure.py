@@ -10,7 +10,7 @@ import gc
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +44,20 @@ def in_turn(cases: Mapping[str, Callable[[], None]], *, rounds: int, calls: int,
                 case()
             samples[name].append((time.process_time() - begin) * 1e6 / calls / units)
     return {name: Figure(statistics.median(found), min(found)) for name, found in samples.items()}
+
+
+class Took(NamedTuple):
+    """Milliseconds of one call: of this process on a processor, and by the clock."""
+
+    cpu: float
+    wall: float
+
+
+def timed(case: Callable[[], object]) -> Took:
+    """How long one call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    case()
+    return Took((time.process_time() - cpu) * 1e3, (time.perf_counter() - wall) * 1e3)
 
 
 @dataclass(frozen=True, slots=True)

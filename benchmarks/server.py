@@ -4,8 +4,11 @@ It runs in a process of its own, so that its work is not counted, and understand
 
     POST /<milliseconds>/v1/chat/completions    after that delay; `"stream": true` gives `CHUNKS` events, each in an
                                                 HTTP chunk of its own as servers send them; with `b` after the number
-                                                `BATCH` in each, as they arrive through a busy proxy
+                                                `BATCH` in each, as they arrive through a busy proxy;
+                                                with `d` the request's body is read and dropped in pieces, of whatever
+                                                size it is, and the answer is a whole one
     GET  /<milliseconds>/v1/models              says that it is vLLM
+    GET  /<milliseconds>/v1/received            the last body that was read and not dropped
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ ANSWER = "MiniCPM answers this question in one sentence that is about as long as
 
 
 def _whole(body: object) -> bytes:
-    data = json.dumps(body).encode()
+    return _answer(json.dumps(body).encode())
+
+
+def _answer(data: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data)
 
 
@@ -84,19 +90,35 @@ def _stream(events_in_a_chunk: int) -> bytes:
 _STREAM, _BATCHED = _stream(1), _stream(BATCH)
 
 
+_received = [b""]
+_PIECE = 1024 * 1024
+
+
+async def _drained(reader: asyncio.StreamReader, size: int) -> bytes:
+    while size:
+        piece = await reader.read(min(size, _PIECE))
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", size)
+        size -= len(piece)
+    return b""
+
+
 async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             _, _, rest = head.partition(b"content-length:")
-            body = await reader.readexactly(int(rest.split(b"\r\n", 1)[0]) if rest else 0)
-            setting = head.split(b" ", 2)[1].split(b"/")[1]
-            delay = int(setting.removesuffix(b"b"))
+            size = int(rest.split(b"\r\n", 1)[0]) if rest else 0
+            path = head.split(b" ", 2)[1]
+            setting = path.split(b"/")[1]
+            body = await (_drained(reader, size) if setting.endswith(b"d") else reader.readexactly(size))
+            delay = int(setting.rstrip(b"bd"))
             if delay:
                 await asyncio.sleep(delay / 1000)
             if head.startswith(b"get"):
-                writer.write(_MODELS)
+                writer.write(_answer(_received[0]) if path.endswith(b"/received") else _MODELS)
             else:
+                _received[:] = [body]
                 stream = _BATCHED if setting.endswith(b"b") else _STREAM
                 writer.write(stream if b'"stream":true' in body.replace(b" ", b"") else _COMPLETION)
             await writer.drain()
@@ -105,7 +127,7 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 async def _serve(ready: Connection) -> None:
-    server = await asyncio.start_server(_connection, "127.0.0.1", 0, backlog=2048)
+    server = await asyncio.start_server(_connection, "127.0.0.1", 0, backlog=2048, limit=_PIECE)
     ready.send(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
@@ -134,6 +156,13 @@ class Server:
         self._process.terminate()
         self._process.join()
 
-    def base_url(self, milliseconds: int = 0, *, batched: bool = False) -> str:
-        """The API's base URL, at which every answer takes that long, and streams come in batches or not."""
-        return f"http://127.0.0.1:{self.port}/{milliseconds}{'b' if batched else ''}/v1"
+    def base_url(self, milliseconds: int = 0, *, batched: bool = False, drained: bool = False) -> str:
+        """The API's base URL, at which every answer takes that long.
+
+        Args:
+            milliseconds: How long.
+            batched: Streams come in batches.
+            drained: Bodies are dropped while they are read.
+        """
+        setting = f"{milliseconds}{'b' if batched else ''}{'d' if drained else ''}"
+        return f"http://127.0.0.1:{self.port}/{setting}/v1"
