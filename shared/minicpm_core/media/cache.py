@@ -1,6 +1,7 @@
-"""Prepared pictures, kept for the next time: an agent sends the same ones at every step.
+"""Prepared pictures and videos, kept for the next time: an agent sends the same ones at every step.
 
-One cache for the whole process.  Its keys are hashes of a picture's content together with all that was asked of its
+One cache for the whole process.  Its keys are hashes of the content (of a video in a file: which file it is, its size
+and when it was changed) together with all that was asked of its
 preparation, so that nothing stale can come out of it.  It holds only what took work, never a file that is sent as it
 is, and no more than a bounded number of bytes.
 """
@@ -13,11 +14,12 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.parts import FramesPart, ImagePart, VideoPart
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from minicpm_core.parts import ImagePart
+    from minicpm_core.parts import Prepared
 
 DEFAULT_BYTES: Final = 64 * 1024 * 1024
 
@@ -52,11 +54,11 @@ class PictureCache:
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, tuple[ImagePart, ...]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Prepared, ...]] = OrderedDict()
         self._max_bytes = max_bytes
         self._bytes = self._hits = self._misses = 0
 
-    def get(self, key: Hashable) -> tuple[ImagePart, ...] | None:
+    def get(self, key: Hashable) -> tuple[Prepared, ...] | None:
         """What was kept under a key, or `None`."""
         with self._lock:
             parts = self._kept.get(key)
@@ -67,7 +69,7 @@ class PictureCache:
                 self._kept.move_to_end(key)
             return parts
 
-    def put(self, key: Hashable, parts: tuple[ImagePart, ...]) -> None:
+    def put(self, key: Hashable, parts: tuple[Prepared, ...]) -> None:
         """Keep parts, and drop others as needed. What is larger than the whole cache is not kept."""
         size = _size(parts)
         with self._lock:
@@ -111,8 +113,16 @@ class PictureCache:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
 
 
-def _size(parts: tuple[ImagePart, ...]) -> int:
-    return sum(len(part.base64) + _ENTRY for part in parts)
+def _size(parts: tuple[Prepared, ...]) -> int:
+    return sum(_bytes(part) + _ENTRY for part in parts)
+
+
+def _bytes(part: Prepared) -> int:
+    if isinstance(part, ImagePart):
+        return len(part.base64)
+    if isinstance(part, FramesPart):
+        return sum(map(len, part.frames))
+    return len(part.data) if isinstance(part, VideoPart) and isinstance(part.data, bytes) else 0
 
 
 PICTURES: Final = PictureCache()

@@ -17,7 +17,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from minicpm_core.errors import ConfigurationError, InvalidMediaError, UnsupportedContentError
 from minicpm_core.media import base64text, sources
@@ -95,7 +95,7 @@ def _from_pil(value: Any, wanted: Wanted) -> tuple[ImagePart, ...]:
     encoder = _encoder(label)
     content, rest = encoder.fingerprint(image, limits=wanted.limits, label=label)
     key = (rest, hashlib.sha256(content).digest(), wanted)
-    kept = PICTURES.get(key)
+    kept = cast("tuple[ImagePart, ...] | None", PICTURES.get(key))
     return _keep(key, _parts(encoder.from_pil(image, wanted=wanted, label=label))) if kept is None else kept
 
 
@@ -110,7 +110,7 @@ def _from_file(found: Read, wanted: Wanted) -> tuple[ImagePart, ...]:
             return _as_it_is(found, header)
     kind, content = ("text", found.text) if found.text else ("bytes", found.data or b"")
     key = (kind, hashlib.sha256(content).digest(), wanted)
-    kept = PICTURES.get(key)
+    kept = cast("tuple[ImagePart, ...] | None", PICTURES.get(key))
     return _keep(key, _changed(found, wanted)) if kept is None else kept
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from minicpm_core.errors import InvalidMediaError, UnsupportedContentError
 from minicpm_core.media import base64text, sources
+from minicpm_core.media.cache import PICTURES
 from minicpm_core.media.containers import HEAD, identify
 from minicpm_core.media.images import load_image
 from minicpm_core.media.read import Read, opened, read
@@ -35,7 +37,7 @@ from minicpm_core.parts import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Hashable
 
     from minicpm_core.backends import Backend
     from minicpm_core.media.limits import MediaLimits
@@ -100,16 +102,26 @@ class Preparer:
             return (self._video_file(source),)
         from minicpm_core.media.video import sample_frames
 
+        sampling, quality = source.sampling or self._settings.video_sampling, self._settings.image_quality
+        shape = self._backend.video
         with self._opened(source) as (label, file):
+            content = _content_key(source, file)
+            key = (content, sampling, quality, shape, self._limits)
+            kept = None if content is None else PICTURES.get(key)
+            if kept is not None:
+                return kept
             frames = sample_frames(
                 file,
-                source.sampling or self._settings.video_sampling,
+                sampling,
                 limits=self._limits,
                 label=label,
                 stop=self._stop,
                 progress=self._progress("video"),
             )
-            return _SHAPES[self._backend.video](frames, self._settings.image_quality, label)
+            parts = _SHAPES[shape](frames, quality, label)
+        if content is not None:
+            PICTURES.put(key, parts)
+        return parts
 
     def _video_file(self, source: VideoSource) -> VideoPart:
         if self._backend.video == "images":
@@ -246,6 +258,19 @@ def _video_type(head: bytes, label: str) -> str:
         looks = kind.name if kind else NAMES.get(sniff(head) or "", lookalike(head).name)
         raise InvalidMediaError(f"{label} is no video: it looks like {looks}.")
     return kind.media_type
+
+
+def _content_key(source: Source, file: BinaryIO) -> Hashable | None:
+    """What tells a file from others: of one at a path, which it is and when it was changed; of data, its hash.
+
+    `None` for a file object, which may be anything.
+    """
+    if source.kind == "path":
+        found = os.fstat(file.fileno())
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    if isinstance(file, io.BytesIO) and source.kind != "file":
+        return hashlib.sha256(file.getbuffer()).digest()
+    return None
 
 
 def _data(found: Read) -> bytes:

@@ -12,11 +12,12 @@ import pytest
 
 from minicpm_core.backends import BACKENDS, BackendName
 from minicpm_core.errors import InvalidMediaError
-from minicpm_core.media import MediaLimits
+from minicpm_core.media import MediaLimits, image_cache_info
 from minicpm_core.parts import (
     FileBody,
     FramesPart,
     ImagePart,
+    SourceKind,
     TextPart,
     VideoPart,
     VideoSampling,
@@ -43,6 +44,25 @@ class TestVideos:
         assert (len(part.frames), part.width, part.height) == (3, *SIZE)
         mp4 = video_part(VideoSource("bytes", clip()), "sglang")
         assert (mp4.frames, mp4.width, mp4.height, mp4.media_type, mp4.sampling) == (3, *SIZE, "video/mp4", None)
+
+    @pytest.mark.parametrize("kind", ["path", "bytes"])
+    def test_frames_are_kept_for_the_next_time(self, kind: SourceKind, tmp_path: Path) -> None:
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(clip())
+        source = VideoSource(kind, path if kind == "path" else clip())
+        first = prepared(source)
+        before = image_cache_info().hits
+        assert prepared(source) is first
+        assert image_cache_info().hits == before + 1
+        assert prepared(source, video_sampling=VideoSampling(num_frames=1)) != first
+        assert prepared(source, "sglang") != first
+
+    def test_a_file_that_has_changed_is_read_again(self, tmp_path: Path) -> None:
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(clip())
+        first = prepared(VideoSource("path", path))
+        path.write_bytes(video(images=numbered(50)))
+        assert prepared(VideoSource("path", path)) != first
 
     def test_the_block_s_sampling_wins_over_the_client_s(self) -> None:
         (one,) = prepared(VideoSource("bytes", clip()), video_sampling=VideoSampling(num_frames=1))
