@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 from minicpm_core.errors import InvalidMediaError
 from minicpm_core.media import pdfium
 from minicpm_core.media.pdfium import is_pdf
-from minicpm_core.media.sniff import lookalike
+from minicpm_core.media.sniff import NAMES, lookalike, sniff
 from minicpm_core.parts import TILE_PIXELS
 
 if TYPE_CHECKING:
@@ -211,6 +211,9 @@ def read_text(data: bytes, *, label: str, max_characters: int) -> str:
 
 
 def _looks(data: bytes) -> str:
+    picture = sniff(data)
+    if picture is not None:
+        return f"a picture ({NAMES[picture]})"
     found = lookalike(data)
     return found.name if found.media else "binary data"
 

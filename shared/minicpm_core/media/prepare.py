@@ -32,6 +32,7 @@ from minicpm_core.parts import (
     TextPart,
     UrlPart,
     VideoPart,
+    VideoSampling,
     VideoSource,
 )
 
@@ -97,7 +98,7 @@ class Preparer:
 
     def _video(self, source: VideoSource) -> tuple[Prepared, ...]:
         if self._passes(source, taken=self._backend.video_urls):
-            return (UrlPart("video", source.value, sampling=source.sampling),)
+            return (UrlPart("video", source.value, sampling=self._server_sampling(source)),)
         if source.as_is:
             return (self._video_file(source),)
         from minicpm_core.media.video import sample_frames
@@ -134,11 +135,16 @@ class Preparer:
             with opened(source) as (label, file):
                 size = os.fstat(file.fileno()).st_size
                 kind = _video_type(file.read(HEAD), label)
-            return VideoPart(FileBody(str(path), size), kind, sampling=source.sampling)
+            return VideoPart(FileBody(str(path), size), kind, sampling=self._server_sampling(source))
         found = self._read(source, self._limits)
         data = _data(found)
         kind = _video_type(data[:HEAD], found.label)
-        return VideoPart(found.text or _base64(data), kind, sampling=source.sampling)
+        return VideoPart(found.text or _base64(data), kind, sampling=self._server_sampling(source))
+
+    def _server_sampling(self, source: VideoSource) -> VideoSampling | None:
+        """What the server is asked to take of a video that is not sampled here; nothing where nobody set anything."""
+        client = self._settings.video_sampling
+        return source.sampling or (None if client == VideoSampling() else client)
 
     def _audio(self, source: AudioSource) -> tuple[Prepared, ...]:
         if self._backend.audio is None:
