@@ -33,7 +33,7 @@ class Timeouts:
 
     Attributes:
         connect: For a connection.
-        read: For the next bytes: of a stream the next event, otherwise the whole answer.
+        read: For the next bytes of a stream, however few; a whole answer must end within it.
         write: For the server to take the next bytes.
         pool: For a free connection of the pool.
     """
