@@ -146,6 +146,13 @@ def emulate_command(
     fault: Annotated[
         str | None, typer.Option(metavar="FAULT", help="Give every answer a fault, such as 'status=503'.")
     ] = None,
+    parsers: Annotated[
+        bool,
+        typer.Option(
+            "--parsers/--no-parsers",
+            help="Without parsers thoughts and tool calls arrive in the text, and vLLM refuses tools.",
+        ),
+    ] = True,
     debug: DebugOption = False,
 ) -> None:
     """Run the emulator until Ctrl-C.
@@ -164,6 +171,7 @@ def emulate_command(
             api_key=api_key,
             context=context,
             fault=fault,
+            parsers=parsers,
             screen=screen,
         )
 

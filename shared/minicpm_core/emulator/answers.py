@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minicpm_core.emulator.rules import Ruling, decide
+from minicpm_core.emulator.spoken import concluded, cut, write
 from minicpm_core.emulator.telling import numbered, size_of
 from minicpm_core.emulator.tokens import tokens
+from minicpm_core.models import card_for
 
 if TYPE_CHECKING:
     from minicpm_core.emulator.chat import Call, ChatRequest
@@ -60,20 +62,28 @@ def answer(request: ChatRequest, dialect: Dialect, context: int) -> Answer:
         context: Tokens that prompt and answer may have together, where the dialect has a limit.
     """
     ruling = decide(request)
-    reasoning = tokens(_thoughts(request, ruling)) if request.thinks else []
-    text, stop_reason = _stopped(ruling.text, request.stop)
-    written = tokens(text)
+    thoughts = _thoughts(request, ruling) if request.thinks else ""
+    sent = () if request.style else ruling.calls
+    full = write(ruling.calls, request.style) if request.style and ruling.calls else ruling.text
+    if not ruling.calls and request.schema is None:
+        full = concluded(full, request.style)
+    if thoughts and not dialect.parsers:
+        full, thoughts = f"{_unparsed(thoughts, request.model)}{full}", ""
+    apart = cut if ruling.calls else tokens
+    reasoning = tokens(thoughts)
+    text, stop_reason = _stopped(full, request.stop)
+    written = apart(text)
     finish = "stop"
-    if ruling.calls:
+    if sent:
         finish = dialect.named_call_finish if request.tool_choice == "named" else "tool_calls"
     budget = _Budget(_limit(request, dialect, context))
-    thoughts = budget.take(reasoning)
+    thought = budget.take(reasoning)
     said = budget.take(written)
-    calls = tuple(_pieces(call, budget, dialect) for call in ruling.calls if budget.left != 0)
-    met = len(tokens(ruling.text[: len(text) + len(stop_reason or "")])) - len(written)
+    calls = tuple(_pieces(call, budget, dialect) for call in sent if budget.left != 0)
+    met = len(apart(full[: len(text) + len(stop_reason or "")])) - len(written)
     if budget.short:
         finish, stop_reason, met = "length", None, 0
-    return Answer(tuple(thoughts), tuple(said), calls, finish, stop_reason, request.prompt_tokens, budget.spent + met)
+    return Answer(tuple(thought), tuple(said), calls, finish, stop_reason, request.prompt_tokens, budget.spent + met)
 
 
 class _Budget:
@@ -116,6 +126,12 @@ def _arguments(call: Call, dialect: Dialect) -> str:
 def _pieces(call: Call, budget: _Budget, dialect: Dialect) -> CallPieces:
     budget.take(tokens(call.name))
     return CallPieces(call.name, tuple(budget.take(tokens(_arguments(call, dialect)))))
+
+
+def _unparsed(thoughts: str, model: str) -> str:
+    """Thoughts as the model writes them: the opening tag is its own only where the template has not written it."""
+    opening = "" if card_for(model).thinking_tag_in_prompt else "<think>\n"
+    return f"{opening}{thoughts}\n</think>\n\n"
 
 
 def _thoughts(request: ChatRequest, ruling: Ruling) -> str:

@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from minicpm_core.emulator import tokens
+from minicpm_core.emulator import dialogue, tokens
 from minicpm_core.emulator.pictures import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from minicpm_core.emulator.dialogue import Result
     from minicpm_core.emulator.intake import Medium
+    from minicpm_core.emulator.spoken import CallStyle
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required", "named"]
 
@@ -83,6 +85,9 @@ class ChatRequest:
         top_logprobs: Log probabilities asked for: `None` for none, else how many alternatives.
         tools: Tools that may be called.
         tool_choice: `auto`, `none`, `required`, or `named` for the one tool that is left in `tools`.
+        declared: Tools that the system turn declares in text.
+        style: How calls are written into the text; `None` sends them as calls.
+        parallel: Whether several calls may be made at once.
         schema: The JSON schema that the answer must fit; an empty one asks for any object; `None` asks for text.
     """
 
@@ -98,20 +103,25 @@ class ChatRequest:
     top_logprobs: int | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
+    declared: tuple[Tool, ...] = ()
+    style: CallStyle | None = None
+    parallel: bool = True
     schema: Mapping[str, Any] | None = None
 
     @property
     def question(self) -> Turn:
-        """The last message of the user."""
-        return next(turn for turn in reversed(self.turns) if turn.role == "user")
+        """The last message of the user that is not a tool's."""
+        return dialogue.question(self.turns)
 
     @property
-    def results(self) -> tuple[Turn, ...]:
+    def made(self) -> list[str]:
+        """The names of the tools that were called since the question."""
+        return dialogue.made(self.turns)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
         """Tool results that end the conversation, and so wait for an answer."""
-        start = len(self.turns)
-        while self.turns[start - 1].role == "tool":
-            start -= 1
-        return self.turns[start:]
+        return dialogue.results(self.turns)
 
     @property
     def media(self) -> tuple[Medium, ...]:

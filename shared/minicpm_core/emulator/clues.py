@@ -18,6 +18,13 @@ _PROPER = re.compile(r"(?<![.!?:\n] )(?<!^)\b[A-Z][\w'-]*(?:,? [A-Z][\w'-]*)*", 
 _PHRASE = re.compile(r"\b(?:about|in|at|for|from|of|to|into)\s+([^,;.!?\n]+)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
 _SENTENCE = re.compile(r"\s*(.+?[.!?\u3002\uff01\uff1f](?=\s|$)|.+?$)", re.MULTILINE)
+_LISTED = (
+    r"""(?:"[^"\n]+"|(?<!\w)'[^'\n]+'(?!\w)|(?<![.!?:\n] )(?<!^)\b[A-ZÀ-ÖØ-Þ][\w'-]*(?: [A-ZÀ-ÖØ-Þ][\w'-]*)*"""
+    r"""(?:, [A-Z]{2}\b)?)"""
+)
+_LIST = re.compile(rf"{_LISTED}(?:, {_LISTED})*,? (?:and|or|&|und|et|y) {_LISTED}", re.MULTILINE)
+_LISTED_ITEM = re.compile(_LISTED, re.MULTILINE)
+_NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:, -?\d+(?:\.\d+)?)*,? (?:and|or|&) -?\d+(?:\.\d+)?(?!\w)")
 _COMMON = frozenset({"A", "AI", "An", "I", "I'm", "JSON", "The", "Use", "Using"})
 
 
@@ -43,8 +50,32 @@ class Clues:
         Args:
             name: The property's name, such as `customer_name`: its last word alone will do.
         """
-        key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-\s]+", " ", name).lower()
+        key = key_of(name)
         return self.named.get(key, self.named.get(key.rsplit(" ", 1)[-1]))
+
+
+def key_of(name: str) -> str:
+    """A property's name as `Clues.named` has it: in lower case, with blanks between its words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-\s]+", " ", name).lower()
+
+
+def coordinated(text: str) -> list[str]:
+    """The names or quoted words that a text lists with "and" or "or": `Paris, Rome and Oslo`; none without a list."""
+    found = _LIST.search(text)
+    if found is None:
+        return []
+    return list(dict.fromkeys(item.strip("\"'") for item in _LISTED_ITEM.findall(text, found.start(), found.end())))
+
+
+def coordinated_numbers(text: str) -> list[float]:
+    """The numbers that a text lists with "and" or "or"; none without a list."""
+    found = _NUMBERS.search(text)
+    return [float(match[0]) for match in _NUMBER.finditer(found[0])] if found else []
+
+
+def has_values(text: str) -> bool:
+    """Whether a text has something to fill in: a number, a name, quoted words."""
+    return any(pattern.search(text) for pattern in (_QUOTED, _PROPER, _NUMBER))
 
 
 def clues_in(text: str, known: dict[str, Any] | None = None) -> Clues:

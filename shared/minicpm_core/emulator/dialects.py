@@ -83,6 +83,7 @@ class Dialect:
         compact_arguments: Tool arguments are written without blanks.
         first_delta: The first delta of a stream.
         every_delta: What each later delta has beside its piece.
+        last_delta: What the delta with the finish reason has.
         first_chunk_nulls: Fields of the first chunk that are always null.
         chunk_nulls: Fields of a streamed choice after the first that are always null.
         finish_reason_null: The key `finish_reason` is there, as null, until the end.
@@ -99,6 +100,9 @@ class Dialect:
         timings: Answers count their tokens once more under `timings`.
         named_call_finish: The finish reason of a call that `tool_choice` named.
         enforces_named: A tool that `tool_choice` names is called; otherwise that is taken as `auto`.
+        parsers: Thoughts and tool calls are read out of what the model writes; otherwise both arrive in the text.
+        needs_tool_parser: Tools are refused by a server without a parser for calls; otherwise it takes them, and calls
+            arrive in the text.
         loads_as: The backend whose videos and recordings it takes; `None` is its own. (A client that detects the kind
             of server takes the hosted API at another address for the vLLM that it runs.)
     """
@@ -134,6 +138,7 @@ class Dialect:
     compact_arguments: bool = False
     first_delta: Mapping[str, Any] = field(default_factory=lambda: {"role": "assistant", "content": ""})
     every_delta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    last_delta: Mapping[str, Any] = field(default_factory=dict[str, Any])
     first_chunk_nulls: tuple[str, ...] = ()
     chunk_nulls: tuple[str, ...] = ()
     finish_reason_null: bool = True
@@ -150,6 +155,8 @@ class Dialect:
     timings: bool = False
     named_call_finish: Literal["stop", "tool_calls"] = "tool_calls"
     enforces_named: bool = True
+    parsers: bool = True
+    needs_tool_parser: bool = False
     loads_as: BackendName | None = None
 
     @property
@@ -161,6 +168,20 @@ class Dialect:
     def loader(self) -> Backend:
         """Which videos and recordings it takes, and in which shapes."""
         return BACKENDS[self.loads_as or self.name]
+
+    def without_parsers(self) -> Dialect:
+        """The same server, started without parsers for thoughts and tool calls."""
+        counted = ("completion_tokens_details",) if self.reasoning_tokens else ()
+        return replace(
+            self,
+            parsers=False,
+            content_lead="",
+            stream_content_lead="",
+            stream_without_thoughts="",
+            last_delta={"content": ""} if self.needs_tool_parser else {},
+            reasoning_tokens=False,
+            usage_nulls=(*self.usage_nulls, *counted),
+        )
 
 
 _VLLM = Dialect(
@@ -195,6 +216,7 @@ _VLLM = Dialect(
     call_deltas="name_first",
     reasoning_tokens=True,
     named_call_finish="stop",
+    needs_tool_parser=True,
     loads_as="vllm",
 )
 

@@ -10,15 +10,17 @@ from minicpm_core.emulator.fields import bad_value, check_fields, missing, wrong
 from minicpm_core.emulator.intake import Intake
 from minicpm_core.emulator.messages import read_messages
 from minicpm_core.emulator.refusals import Refusal
+from minicpm_core.emulator.spoken import declared_in, style_of
 from minicpm_core.emulator.values import as_object
 from minicpm_core.models import card_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from minicpm_core.emulator.chat import ToolChoice
+    from minicpm_core.emulator.chat import ToolChoice, Turn
     from minicpm_core.emulator.dialects import Dialect
     from minicpm_core.emulator.settings import EmulatorSettings
+    from minicpm_core.emulator.spoken import CallStyle
     from minicpm_core.emulator.values import Json, Object
 
 
@@ -72,10 +74,15 @@ def read_request(document: Json, settings: EmulatorSettings) -> ChatRequest:
         raise Refusal("bad_value", said, param="stream_options")
     tools, choice = _tools(fields, dialect)
     stop = fields.get("stop", ())
+    turns = read_messages(fields["messages"], Intake(dialect, model, fields))
+    declared, style = _declared(turns, model)
+    if tools:
+        declared, style = (), None if dialect.parsers else style_of(model)
+    schema = _schema(fields)
     request = ChatRequest(
         model=model,
-        turns=read_messages(fields["messages"], Intake(dialect, model, fields)),
-        thinks=_thinks(fields, dialect, model),
+        turns=turns,
+        thinks=_thinks(fields, dialect, model) and (dialect.parsers or schema is None),
         stream=stream,
         include_usage=bool(options.get("include_usage")),
         continuous_usage=bool(options.get("continuous_usage_stats")),
@@ -85,7 +92,10 @@ def read_request(document: Json, settings: EmulatorSettings) -> ChatRequest:
         top_logprobs=int(fields.get("top_logprobs", 0)) if fields.get("logprobs") and dialect.logprobs else None,
         tools=tools,
         tool_choice=choice,
-        schema=_schema(fields),
+        declared=declared,
+        style=style,
+        parallel=fields.get("parallel_tool_calls", True),
+        schema=schema,
     )
     if request.prompt_tokens >= settings.context and "context" not in dialect.lets_pass:
         raise Refusal(
@@ -144,6 +154,8 @@ def _tools(fields: Object, dialect: Dialect) -> tuple[tuple[Tool, ...], ToolChoi
                 "When using `tool_choice`, `tools` must be set. (parameter=tool_choice)",
                 param="tool_choice",
             )
+    if tools and choice != "none" and dialect.needs_tool_parser and not dialect.parsers:
+        raise Refusal("bad_value", _no_parser(choice))
     match choice:
         case "auto" | "none" | "required":
             return tools, choice
@@ -151,6 +163,24 @@ def _tools(fields: Object, dialect: Dialect) -> tuple[tuple[Tool, ...], ToolChoi
             raise bad_value("tool_choice", choice, "tool_choice must be 'auto', 'none', 'required' or name a function.")
         case _:
             return _named(choice, tools, dialect)
+
+
+def _no_parser(choice: Json) -> str:
+    if choice == "auto":
+        return '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    function = as_object((as_object(choice) or {}).get("function")) or {}
+    wanted = f'"{choice}"' if isinstance(choice, str) else f'function "{function.get("name")}"'
+    return f"tool_choice={wanted} requires --tool-call-parser to be set"
+
+
+def _declared(turns: tuple[Turn, ...], model: str) -> tuple[tuple[Tool, ...], CallStyle | None]:
+    """The tools that the system turn declares in text. One that makes no sense is a text like any other."""
+    given, style = declared_in(turns[0].text, model) if turns[0].role == "system" else ([], None)
+    tools = tuple(
+        Tool(tool["name"], str(tool.get("description") or ""), as_object(tool.get("parameters")) or {})
+        for tool in given
+    )
+    return tools, style
 
 
 def _named(choice: Object, tools: tuple[Tool, ...], dialect: Dialect) -> tuple[tuple[Tool, ...], ToolChoice]:

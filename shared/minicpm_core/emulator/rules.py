@@ -74,14 +74,14 @@ def _form(request: ChatRequest) -> str | None:
 def _tool_result(request: ChatRequest) -> str | None:
     if not request.results:
         return None
-    names = {call.id: call.name for turn in request.turns for call in turn.calls}
     said: list[str] = []
     for result in request.results:
-        name = names.get(result.call_id)
+        tool = f"The tool {result.name}" if result.name else "The tool"
         text = result.text.strip()[:_MOST_OF_A_RESULT]
-        said.append(f"The tool {name} says: {text}" if name else f"The tool says: {text}")
+        if text or not result.media:
+            said.append(f"{tool} says: {text}")
         if result.media:
-            said.append(tell(result.media, request.question.text))
+            said.append(f"{tool} shows: {tell(result.media, request.question.text).removesuffix(NOTE).rstrip()}")
     return "\n".join([*said, NOTE])
 
 

@@ -41,6 +41,7 @@ class EmulatorServer:
         models: Sequence[str] | None = None,
         fault: str | None = None,
         max_body_bytes: int = 64 * 1024 * 1024,
+        parsers: bool = True,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -54,6 +55,8 @@ class EmulatorServer:
             models: The ids to offer; `None` offers the dialect's.
             fault: A fault of every answer, such as `status=503` (see `FAULTS`).
             max_body_bytes: The largest request that is read.
+            parsers: `False` behaves as a server that was started without parsers for thoughts and tool calls: both
+                arrive in the text, and vLLM refuses `tools`.
             host: Where to listen.
             port: Where to listen; 0 takes a free one.
 
@@ -68,6 +71,7 @@ class EmulatorServer:
             models=models,
             fault=fault,
             max_body_bytes=max_body_bytes,
+            parsers=parsers,
         )
         self.host = host
         self.port = port
@@ -183,7 +187,8 @@ def run(
         port: Where to listen; 0 takes a free one.
         dialect: The kind of server to imitate.
         on_ready: Called with the base URL when the address is bound and requests will be answered.
-        **settings: Further settings of `EmulatorServer`: `api_key`, `pace`, `context`, `models`, `fault`.
+        **settings: Further settings of `EmulatorServer`: `api_key`, `pace`, `context`, `models`, `fault`,
+            `parsers`.
 
     Raises:
         ConfigurationError: A setting cannot be, the address is taken, or the extra `[emulator]` is not installed.

@@ -28,6 +28,7 @@ class EmulatorSettings:
         models: The ids to offer.
         fault: A fault of every answer (see `faults`).
         max_body_bytes: The largest request that is read.
+        parsers: Whether thoughts and tool calls are read out of what the model writes; the dialect knows it too.
         log_bytes: The request log forgets its oldest entries beyond this many bytes of bodies.
     """
 
@@ -38,6 +39,7 @@ class EmulatorSettings:
     models: tuple[str, ...] = ()
     fault: FaultPlan = field(default_factory=dict[str, float])
     max_body_bytes: int = 64 * _MIB
+    parsers: bool = True
     log_bytes: int = 64 * _MIB
 
     @classmethod
@@ -51,6 +53,7 @@ class EmulatorSettings:
         models: Sequence[str] | None = None,
         fault: str | None = None,
         max_body_bytes: int = 64 * _MIB,
+        parsers: bool = True,
     ) -> EmulatorSettings:
         """Settings from plain arguments.
 
@@ -62,6 +65,7 @@ class EmulatorSettings:
             models: The ids to offer; `None` offers the dialect's.
             fault: A fault of every answer, written as in the `X-Emulator-Fault` header.
             max_body_bytes: The largest request that is read.
+            parsers: `False` behaves as a server that was started without parsers for thoughts and tool calls.
 
         Raises:
             ConfigurationError: A setting cannot be.
@@ -76,11 +80,12 @@ class EmulatorSettings:
         if models is not None and (isinstance(models, str) or not models):
             raise ConfigurationError("models must be a list of at least one id.")
         return cls(
-            dialect=row,
+            dialect=row if parsers else row.without_parsers(),
             api_key=Secret(api_key) if api_key else None,
             pace=float(pace),
             context=context,
             models=row.models if models is None else tuple(models),
             fault=parse_fault(fault) if fault else {},
             max_body_bytes=max_body_bytes,
+            parsers=parsers,
         )

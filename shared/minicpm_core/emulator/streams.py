@@ -50,8 +50,9 @@ def chunks(sent: Envelope) -> Iterator[dict[str, Any]]:
         closing: dict[str, Any] = {"usage": sent.usage()} if every or dialect.usage_in_finish else {}
         if not request.include_usage:
             closing |= sent.timings
+        ending = {**dialect.every_delta, **dialect.last_delta}
         for index in range(request.n):
-            yield {**head, "choices": [_finished(sent, _choice(sent, index, dialect.every_delta))], **closing}
+            yield {**head, "choices": [_finished(sent, _choice(sent, index, ending))], **closing}
     if request.include_usage and not dialect.usage_in_finish:
         yield {**head, "choices": [], "usage": sent.usage(), **sent.timings}
 
