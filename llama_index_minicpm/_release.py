@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from contextvars import ContextVar
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from typing_extensions import override
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from minicpm_core import AsyncCompletionStream, CompletionStream
 
 R = TypeVar("R")
+T = TypeVar("T")
 S = TypeVar("S", bound="CompletionStream | AsyncCompletionStream")
 Streams = TypeVar("Streams", bound="Callable[..., Generator[Any, None, None]]")
 AsyncStreams = TypeVar("AsyncStreams", bound="Callable[..., Coroutine[Any, Any, AsyncGenerator[Any, None]]]")
@@ -121,3 +122,46 @@ class _AsyncResponses(AsyncGenerator[R, None]):
     def __del__(self) -> None:
         for stream in self._opened:
             stream.abandon()
+
+
+def mapped(function: Callable[[R], T], things: Generator[R, None, None]) -> Generator[T, None, None]:
+    """A function of each thing that a stream gives; the stream is closed with it."""
+    return _started(_mapped(function, things))
+
+
+def _mapped(function: Callable[[R], T], things: Generator[R, None, None]) -> Generator[T | None, None, None]:
+    try:
+        yield None
+        for thing in things:
+            yield function(thing)
+    finally:
+        things.close()
+
+
+class AsyncMapped(AsyncGenerator[T, None], Generic[R, T]):
+    """A function of each thing that a stream gives; the stream is closed with it.
+
+    Not an asynchronous generator, for the same reason.
+    """
+
+    __slots__ = ("_function", "_things")
+
+    def __init__(self, function: Callable[[R], T], things: AsyncGenerator[R, None]) -> None:
+        self._function = function
+        self._things = things
+
+    @override
+    async def __anext__(self) -> T:
+        return self._function(await anext(self._things))
+
+    @override
+    async def asend(self, value: None) -> T:
+        return await anext(self)
+
+    @override
+    async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> T:
+        return self._function(await self._things.athrow(typ, val, tb))
+
+    @override
+    async def aclose(self) -> None:
+        await self._things.aclose()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from typing_extensions import override
 
+from llama_index_minicpm._calling import Calling
 from llama_index_minicpm._messages import to_core, user_turn
 from llama_index_minicpm._release import areleasing, held, releasing
 from llama_index_minicpm._responses import (
@@ -17,8 +18,6 @@ from llama_index_minicpm._responses import (
     completion_response,
     responses,
 )
-from llama_index_minicpm._settings import MiniCPMSettings
-from llama_index_minicpm._tools import first_call_only, tool_request, tool_selections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     )
     from llama_index.core.bridge.pydantic import SecretStr
     from llama_index.core.callbacks import CallbackManager
-    from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType, ToolSelection
+    from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptType
     from llama_index.core.tools import BaseTool
 
     from minicpm_core import ChatOptions
@@ -57,7 +56,7 @@ else:
     from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
 
-class MiniCPM(MiniCPMSettings):
+class MiniCPM(Calling):
     """A MiniCPM model that LlamaIndex can talk to: text and media in, text, reasoning and tool calls out.
 
     Example:
@@ -278,61 +277,6 @@ class MiniCPM(MiniCPMSettings):
         if not formatted and self.completion_to_prompt is not None:
             prompt = self.completion_to_prompt(prompt)
         return user_turn(prompt, images)
-
-    # -- Tools ---------------------------------------------------------------------------------------------------------
-
-    @override
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        tool_choice: Any = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """What the `chat_with_tools` family passes to the `chat` family; the history given is not changed."""
-        request = tool_request(
-            tools,
-            user_msg=user_msg,
-            chat_history=chat_history,
-            tool_required=tool_required,
-            tool_choice=tool_choice,
-        )
-        return request | kwargs
-
-    @override
-    def _validate_chat_with_tools_response(
-        self,
-        response: ChatResponse,
-        tools: Sequence[BaseTool],
-        allow_parallel_tool_calls: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """Only the first call, where parallel ones are not allowed."""
-        return response if allow_parallel_tool_calls else first_call_only(response)
-
-    @override
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        """The tool calls in a response. Of an unfinished one, those that have a name, with arguments so far.
-
-        Args:
-            response: From any of the chat calls, whole or a chunk of a stream.
-            error_on_no_tool_call: Raise where there is none.
-            **kwargs: Not used.
-
-        Raises:
-            ValueError: There is no tool call.
-            MalformedReplyError: The arguments of a finished call are not a JSON object.
-        """
-        selections = tool_selections(response.message)
-        if error_on_no_tool_call and not selections:
-            raise ValueError("The model called no tool. Its answer is in response.message.")
-        return selections
 
 
 def _options(kwargs: dict[str, Any]) -> ChatOptions:
