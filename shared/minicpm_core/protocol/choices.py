@@ -7,15 +7,25 @@ the text, the reasoning and the calls of `ChoiceAssembler.choice()` after `end`.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.protocol.fields import list_of, object_of, text_of
-from minicpm_core.protocol.reply import choice_extras, content_text, promotes, reasoning_text, whole_characters
+from minicpm_core.protocol.reply import (
+    choice_extras,
+    content_text,
+    promotes,
+    reasoning_text,
+    told_apart,
+    whole_characters,
+)
 from minicpm_core.protocol.thinking import ThinkingSplitter
 from minicpm_core.protocol.toolcalls import ToolCallAssembler
+from minicpm_core.protocol.tooltext import ToolTextSplitter
 from minicpm_core.types import Choice, Delta
 
 if TYPE_CHECKING:
+    from minicpm_core.protocol.callbody import TextCall
     from minicpm_core.protocol.reply import ReplyContext
 
 
@@ -29,7 +39,7 @@ class ChoiceAssembler:
 
     __slots__ = (
         "_blanks", "_extras", "_halves", "_held", "_plain", "_promoted", "_reasoning", "_refusal", "_splitter", "_text",
-        "_thinking", "_tools", "finish_reason", "index", "logprobs",
+        "_thinking", "_tool_text", "_tools", "finish_reason", "index", "logprobs",
     )  # fmt: skip
 
     def __init__(self, index: int, context: ReplyContext) -> None:
@@ -39,6 +49,7 @@ class ChoiceAssembler:
         self._thinking = context.thinking
         self._splitter = ThinkingSplitter(hold=context.hold, inline=context.inline)
         self._tools = ToolCallAssembler()
+        self._tool_text = ToolTextSplitter(context.tools) if context.tools else None
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._held: list[str] = []  # reasoning that came although thinking was off: perhaps the answer itself
@@ -60,11 +71,15 @@ class ChoiceAssembler:
     def choice(self) -> Choice:
         """The choice as it stands, with what is still held back."""
         reasoning, text = self._splitter.pending
+        calls = self._tools
+        if self._tool_text is not None:
+            calls = deepcopy(calls)
+            text = told_apart(self._tool_text.pending_with(text), calls)
         return Choice(
             index=self.index,
             text="".join((*self._text, text)),
             reasoning="".join((*self._reasoning, *self._held, reasoning)),
-            tool_calls=self._tools.calls(),
+            tool_calls=calls.calls(),
             finish_reason=self.finish_reason,
             logprobs=self.logprobs,
             refusal="".join(self._refusal) or None,
@@ -100,6 +115,8 @@ class ChoiceAssembler:
         if self._halves["content"]:
             self._emit(*self._splitter.content("\ufffd"), deltas)
         self._emit(*self._splitter.finish(truncated=self.finish_reason == "length"), deltas)
+        if self._tool_text is not None:
+            self._hand_out(self._tool_text.finish(), deltas)
         held = "".join(self._held)
         self._promoted = promotes(
             thinking=self._thinking,
@@ -110,8 +127,7 @@ class ChoiceAssembler:
         )
         if self._promoted:
             self._held = []
-            self._text.append(held)
-            deltas.append(Delta(held, index=self.index))
+            self._promote(held, deltas)
         elif self._blanks and not self._tools:
             self._release(deltas)
             self._text += self._blanks
@@ -126,6 +142,8 @@ class ChoiceAssembler:
         content = content_text(message.get("content"))
         if content:
             self._emit(*self._splitter.content(self._characters("content", content)), deltas)
+        if self._tool_text is not None and message.get("tool_calls"):
+            self._say(self._tool_text.release(), deltas)
         pieces = self._tools.feed(message.get("tool_calls"))
         if pieces:
             self._release(deltas)
@@ -139,7 +157,7 @@ class ChoiceAssembler:
                 deltas.append(Delta(index=self.index))
             deltas[before].logprobs = logprobs
         waiting = self._tools or self._blanks or self._held or self._halves["content"]
-        self._plain = self._splitter.in_text and not waiting
+        self._plain = self._splitter.in_text and not waiting and self._tool_text is None
 
     def _thoughts(self, piece: str, deltas: list[Delta]) -> None:
         reasoning, text = self._splitter.reasoning(piece)
@@ -149,7 +167,30 @@ class ChoiceAssembler:
         elif reasoning:
             self._held.append(reasoning)
 
+    def _promote(self, held: str, deltas: list[Delta]) -> None:
+        """Hand out reasoning that is the answer, or calls of tools."""
+        if self._tool_text is None:
+            self._text.append(held)
+            deltas.append(Delta(held, index=self.index))
+        else:
+            self._hand_out(self._tool_text.feed(held) + self._tool_text.finish(), deltas)
+
     def _emit(self, reasoning: str, text: str, deltas: list[Delta]) -> None:
+        if self._tool_text is None:
+            self._say(text, deltas, reasoning)
+            return
+        self._say("", deltas, reasoning)
+        self._hand_out(self._tool_text.feed(text), deltas)
+
+    def _hand_out(self, events: list[str | TextCall], deltas: list[Delta]) -> None:
+        for event in events:
+            if isinstance(event, str):
+                self._say(event, deltas)
+            else:
+                self._release(deltas)
+                deltas.append(Delta(index=self.index, tool_calls=(self._tools.add(event.name, event.arguments),)))
+
+    def _say(self, text: str, deltas: list[Delta], reasoning: str = "") -> None:
         if text and (self._tools or not self._text):
             self._blanks.append(text)
             text = "" if text.isspace() else "".join(self._blanks)

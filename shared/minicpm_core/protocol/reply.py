@@ -15,10 +15,13 @@ from minicpm_core.protocol.failures import error_in_body, excerpt, request_id_of
 from minicpm_core.protocol.fields import extras_of, list_of, number_of, object_of, objects_of, text_of
 from minicpm_core.protocol.thinking import split_whole
 from minicpm_core.protocol.toolcalls import ToolCallAssembler
+from minicpm_core.protocol.tooltext import ToolTextSplitter
 from minicpm_core.types import Choice, Completion, ModelInfo, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from minicpm_core.protocol.callbody import TextCall
 
 _TOP_KNOWN = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _CHOICE_KNOWN = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
@@ -40,6 +43,8 @@ class ReplyContext:
         max_bytes: The most decompressed bytes of an answer.
         key_help: Where a key comes from.
         model: What was asked for.
+        tools: The JSON schema of the parameters of each declared tool, by its name; none where the model has no tools
+            to call, so that what looks like a call is text.
     """
 
     title: str = "The server"
@@ -50,6 +55,7 @@ class ReplyContext:
     max_bytes: int = 64 * 1024 * 1024
     key_help: str = ""
     model: str = ""
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any], hash=False, repr=False)
 
 
 def decode_json(data: bytes) -> Any:
@@ -157,29 +163,50 @@ def _has_message(raw: dict[str, Any]) -> bool:
 def _choice(raw: dict[str, Any], number: int, context: ReplyContext) -> Choice:
     message = object_of(raw.get("message"))
     finish_reason = text_of(raw.get("finish_reason"))
-    assembler = ToolCallAssembler()
-    assembler.feed_whole(message.get("tool_calls"))
     content, thoughts = content_text(message.get("content")), reasoning_text(message)
     reasoning, text = split_whole(content, thoughts, expected=context.thinking, truncated=finish_reason == "length")
-    tools = assembler.calls()
-    if tools and not text.strip():
+    calls = ToolCallAssembler()
+    text = take_text_calls(whole_characters(text), calls, context)
+    calls.feed_whole(message.get("tool_calls"))
+    if calls and not text.strip():
         text = ""  # the line breaks that some templates put before a call
     in_field = reasoning if thoughts else ""
     promoted = promotes(
-        thinking=context.thinking, text=text, reasoning=in_field, tools=bool(tools), finish_reason=finish_reason
+        thinking=context.thinking, text=text, reasoning=in_field, tools=bool(calls), finish_reason=finish_reason
     )
+    if promoted:
+        text, reasoning = take_text_calls(whole_characters(reasoning), calls, context), ""
     index = number_of(raw.get("index"))
     return Choice(
         index=number if index is None else index,
-        text=whole_characters(reasoning if promoted else text),
-        reasoning="" if promoted else whole_characters(reasoning),
-        tool_calls=tools,
+        text=text,
+        reasoning=whole_characters(reasoning),
+        tool_calls=calls.calls(),
         finish_reason=finish_reason,
         logprobs=object_of(raw.get("logprobs")) or None,
         refusal=text_of(message.get("refusal")),
         reasoning_promoted=promoted,
         extras=choice_extras(raw, message),
     )
+
+
+def take_text_calls(text: str, calls: ToolCallAssembler, context: ReplyContext) -> str:
+    """The text without the tool calls in it, which are added to the others."""
+    if not context.tools:
+        return text
+    splitter = ToolTextSplitter(context.tools)
+    return told_apart(splitter.feed(text) + splitter.finish(), calls)
+
+
+def told_apart(events: Iterable[str | TextCall], calls: ToolCallAssembler) -> str:
+    """The text among events; the calls are added to the others."""
+    text: list[str] = []
+    for event in events:
+        if isinstance(event, str):
+            text.append(event)
+        else:
+            calls.add(event.name, event.arguments)
+    return "".join(text)
 
 
 def whole_characters(text: str) -> str:

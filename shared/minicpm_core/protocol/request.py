@@ -20,8 +20,9 @@ from minicpm_core.models import card_for, hosted_id
 from minicpm_core.parts import AudioPart, UrlPart
 from minicpm_core.protocol.body import Splicer
 from minicpm_core.protocol.content import sampling_fields
+from minicpm_core.protocol.declarations import parameters_of
 from minicpm_core.protocol.estimate import check_fit
-from minicpm_core.protocol.fields import object_of
+from minicpm_core.protocol.fields import object_of, objects_of
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.protocol.options import body_fields
 from minicpm_core.protocol.reply import ReplyContext
@@ -184,9 +185,15 @@ def build_request(
             max_bytes=config.max_response_bytes,
             key_help=backend.key_help,
             model=model,
+            tools=_callable(body),
         ),
         stream_options="stream_options" in body,
     )
+
+
+def _callable(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tools that the model may call, so that a call in the text is read as one."""
+    return {} if body.get("tool_choice") == "none" else parameters_of(objects_of(body.get("tools")))
 
 
 def _has_audio(messages: Sequence[Message]) -> bool:

@@ -22,6 +22,9 @@ def made_up_id() -> str:
     return f"call_{uuid4().hex[:24]}"
 
 
+_NOT_THE_SERVERS = -1
+
+
 @dataclass(slots=True)
 class _Call:
     id: str
@@ -74,6 +77,12 @@ class ToolCallAssembler:
         """Take the `tool_calls` of a whole message: each entry is a call of its own, whatever its id and index."""
         for call in objects_of(calls):
             self._begin(_read(call))
+
+    def add(self, name: str, arguments: str) -> ToolCallDelta:
+        """Take a call that came whole, from elsewhere than `tool_calls`; no later piece belongs to it."""
+        delta = self._begin(_Piece(None, None, name, arguments))
+        self._calls[-1].server_index, self._calls[-1].server_id = _NOT_THE_SERVERS, delta.id
+        return delta
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls as they stand."""
