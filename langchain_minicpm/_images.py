@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from langchain_minicpm._guard import langchain_errors
 from minicpm_core.backends import BACKENDS
+from minicpm_core.errors import UnsupportedContentError
 from minicpm_core.media import (
     image_from_bytes,
     image_from_file,
@@ -50,7 +51,12 @@ def image_block(
         ```
     """
     with langchain_errors():
-        (part,) = load_image(_source(image), accept=_ANY_TYPE)
+        source = _source(image)
+        if source.kind == "url":
+            raise UnsupportedContentError(
+                "An image at a URL is not fetched here: put {'type': 'image', 'url': …} into the message."
+            )
+        (part,) = load_image(source, accept=_ANY_TYPE)
     block: dict[str, Any] = {"type": "image", "base64": part.base64.decode("ascii"), "mime_type": part.media_type}
     if detail is not None:
         block["extras"] = {"detail": detail}

@@ -10,6 +10,7 @@ import pytest
 
 from minicpm_core.cli.frameworks import FRAMEWORKS
 from tests.cli.support import ESCAPE, Ran
+from tests.media.samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from minicpm_core.emulator import EmulatorServer
     from minicpm_core.emulator.pytest_plugin import EmulatorFactory
+    from tests.media.matrix import Medium
 
 
 def asked(server: EmulatorServer) -> dict[str, Any]:
@@ -47,6 +49,17 @@ def test_pictures_arrive_in_their_order_and_after_the_question(
     assert "Picture 2: What looks like a photo, landscape, 451 x 300" in ran.out, "turned upright"
     content = asked(served)["messages"][0]["content"]
     assert [part["type"] for part in content] == ["text", "image_url", "image_url"]
+
+
+@pytest.mark.parametrize(("medium", "kind"), [("video", "video_url"), ("PDF", "image_url")])
+def test_other_media_are_told_by_their_first_bytes(
+    minicpm: Callable[..., Ran], served: EmulatorServer, tmp_path: Path, medium: Medium, kind: str
+) -> None:
+    path = tmp_path / "unnamed"
+    path.write_bytes(sample(medium).data)
+    ran = minicpm("ask", str(path), "Describe it.")
+    assert ran.code == 0, ran.err
+    assert asked(served)["messages"][0]["content"][-1]["type"] == kind
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -134,7 +147,7 @@ def test_a_cut_answer_says_so_on_standard_error(minicpm: Callable[..., Ran], ser
         (("-",), b" \n", "The question is empty."),
         (("-", "What is this?"), b"", "empty"),
         (("-", "What is this?"), b"just words", "it looks like plain text"),
-        (("https://example.org/cat.jpg", "What is this?"), b"", "not supported yet"),
+        (("http://127.0.0.1:9/cat.jpg", "What is this?"), b"", "127.0.0.1"),
         (("file:///etc/passwd", "What is this?"), b"", "must begin with data:"),
         (("cat.jpg", "What is this?", "--temperature", "nan"), b"", "temperature must be 0 or more"),
     ],

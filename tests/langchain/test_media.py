@@ -19,6 +19,7 @@ from langchain_core.runnables import ConfigurableField
 
 from langchain_minicpm import ChatMiniCPM, file_block, image_block, video_block
 from minicpm_core import MediaLimits, errors
+from minicpm_core.media import clear_image_cache
 from minicpm_core.parts import (
     VideoSampling,
 )
@@ -124,6 +125,7 @@ class TestSending:
         assert sizes(server) == [(32, 24)]
 
     def test_progress_is_told(self, server: ScriptedServer) -> None:
+        clear_image_cache()
         told: list[tuple[str, float]] = []
 
         def tell(what: str, done: float) -> None:

@@ -28,6 +28,7 @@ from PIL import Image
 from llama_index_minicpm import MiniCPM
 from llama_index_minicpm._messages import to_core
 from minicpm_core import MediaLimits, errors
+from minicpm_core.media import clear_image_cache
 from minicpm_core.parts import (
     AudioSource,
     DocumentSource,
@@ -225,6 +226,7 @@ class TestSending:
         assert file.tell() == 5
 
     def test_progress_is_told(self, llm: MiniCPM, server: ScriptedServer) -> None:
+        clear_image_cache()
         told: list[tuple[str, float]] = []
 
         def tell(what: str, done: float) -> None:

@@ -127,7 +127,7 @@ def whole_answer(text: str) -> Answer:
 def run_script(script: str, *arguments: str) -> str:
     """What a script prints, run with every warning as an error, having checked that it complains about nothing."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
+        [sys.executable, "-u", "-W", "error", "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,4 +1,4 @@
-"""The words after `minicpm ask`: pictures, and last the question."""
+"""The words after `minicpm ask`: pictures, videos, recordings or PDFs, and last the question."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from minicpm_core.errors import InvalidInputError
-from minicpm_core.media import image_from_bytes, image_from_path, image_from_url
+from minicpm_core.media.containers import HEAD, identify
+from minicpm_core.media.pdfium import is_pdf
+from minicpm_core.media.sources import from_url
+from minicpm_core.parts import AudioSource, DocumentSource, ImageSource, VideoSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minicpm_core.parts import ImageSource
+    from minicpm_core.parts import Source
 
 Picture: TypeAlias = Path | bytes | str
 """A file, its content, or a URL."""
@@ -80,10 +83,27 @@ def _cut(word: str) -> str:
     return word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…"
 
 
-def source(picture: Picture) -> ImageSource:
-    """A picture in the core's terms, not read yet."""
-    if isinstance(picture, Path):
-        return image_from_path(picture)
-    if isinstance(picture, bytes):
-        return image_from_bytes(picture)
-    return image_from_url(picture)
+def source(medium: Picture) -> Source:
+    """A medium in the core's terms, not read yet. Its first bytes tell what it is; at a URL it is a picture."""
+    if isinstance(medium, str):
+        return from_url(ImageSource, medium)
+    head = medium[:HEAD] if isinstance(medium, bytes) else _head(medium)
+    cls = _kind(head)
+    if cls is DocumentSource and isinstance(medium, Path):
+        return DocumentSource("path", medium, name=medium.name)
+    return cls("bytes" if isinstance(medium, bytes) else "path", medium)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:  # the reading itself will say why
+        return b""
+
+
+def _kind(head: bytes) -> type[Source]:
+    found = identify(head)
+    if found is not None:
+        return VideoSource if found.medium == "video" else AudioSource
+    return DocumentSource if is_pdf(head) else ImageSource
