@@ -195,7 +195,7 @@ def test_parallel_streamed_calls_are_kept_apart(llm: MiniCPM, server: ScriptedSe
     second = call_chunks('{"a"', ": 2}", index=1, call="c2", name="sub")
     both = chunk(tool_calls=[each["choices"][0]["delta"]["tool_calls"][0] for each in (first[1], second[1])])
     server.answers = [streamed(first[0], second[0], both, second[2], first[2], finish="tool_calls")]
-    *_, last = llm.stream_chat_with_tools(TOOLS, "Go")
+    *_, last = llm.stream_chat_with_tools(TOOLS, "Go", allow_parallel_tool_calls=True)
     selections = llm.get_tool_calls_from_response(last)
     assert [(each.tool_id, each.tool_kwargs) for each in selections] == [("c1", {"a": 1}), ("c2", {"a": 2})]
 
