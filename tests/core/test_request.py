@@ -199,8 +199,9 @@ def test_a_field_that_is_taken_away_is_not_refused() -> None:
 
 
 def test_a_field_that_a_server_ignores_is_warned_of() -> None:
+    tool = {"type": "function", "function": {"name": "f"}}
     with pytest.warns(MiniCPMWarning, match="transformers serve ignores 'n', 'tool_choice'"):
-        prepare(backend="transformers", n=2, tools=[{"type": "function"}], tool_choice="auto")
+        prepare(backend="transformers", n=2, tools=[tool], tool_choice="auto")
 
 
 # --- Aliases ---------------------------------------------------------------------------------------------------------

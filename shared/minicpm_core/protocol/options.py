@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from minicpm_core.config import ChatOptions, as_timeouts, checked_headers
 from minicpm_core.errors import InvalidInputError
+from minicpm_core.protocol.declarations import declared
 
 if TYPE_CHECKING:
     from minicpm_core.config import ClientConfig
@@ -145,7 +146,7 @@ def _tools(tools: Any) -> list[Any]:
     rows = _list_of(tools)
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
         raise InvalidInputError("tools must be a list of mappings, as in the Chat Completions API.")
-    return rows
+    return declared(rows)
 
 
 def _list_of(value: Any) -> list[Any] | None:

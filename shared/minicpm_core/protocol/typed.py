@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.protocol.fields import list_of, object_of
+from minicpm_core.protocol.schemas import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ def _types(schema: Any, root: Mapping[str, Any], depth: int) -> frozenset[str]:
     if isinstance(stated, list):
         return frozenset(map(str, list_of(stated)))
     if "$ref" in known:
-        return _types(_target(known["$ref"], root), root, depth + 1)
+        return _types(target_of(str(known["$ref"]), root), root, depth + 1)
     values = known["enum"] if "enum" in known else [known["const"]] if "const" in known else None
     if values is not None:
         return frozenset(_type_of(value) for value in list_of(values))
@@ -77,17 +78,6 @@ def _types(schema: Any, root: Mapping[str, Any], depth: int) -> frozenset[str]:
         _types(branch, root, depth + 1) for name in ("anyOf", "oneOf", "allOf") for branch in list_of(known.get(name))
     ]
     return frozenset[str]().union(*branches) if all(branches) else frozenset()
-
-
-def _target(reference: Any, root: Mapping[str, Any]) -> Any:
-    """What a reference into the same schema points to."""
-    path = str(reference)
-    if not path.startswith("#/"):
-        return None
-    target: Any = root
-    for step in path[2:].split("/"):
-        target = object_of(target).get(step.replace("~1", "/").replace("~0", "~"))
-    return target
 
 
 def _type_of(value: Any) -> str:
