@@ -133,6 +133,16 @@ class MalformedReplyError(core.MalformedReplyError, langchain.ModelAPIError):
     """The answer is not one."""
 
 
+class StructuredOutputError(core.StructuredOutputError, langchain.OutputParserException):
+    """The model's answer does not fit the schema."""
+
+    def __init__(self, message: str, **attributes: Any) -> None:
+        """Tell of the answer as LangChain's own parsers do, too, in `llm_output` and `observation`."""
+        super().__init__(message, **attributes)
+        self.llm_output = self.text
+        self.observation = self.problem
+
+
 CLASSES: Final[dict[type[core.MiniCPMError], type[core.MiniCPMError]]] = {
     core.ConfigurationError: ConfigurationError,
     core.InvalidInputError: InvalidInputError,
@@ -156,6 +166,7 @@ CLASSES: Final[dict[type[core.MiniCPMError], type[core.MiniCPMError]]] = {
     core.APIConnectionError: APIConnectionError,
     core.StreamInterruptedError: StreamInterruptedError,
     core.MalformedReplyError: MalformedReplyError,
+    core.StructuredOutputError: StructuredOutputError,
 }
 """The class to raise in LangChain for each class of the core; a subclass that is not listed takes its parent's."""
 
@@ -165,7 +176,7 @@ def as_langchain(error: core.MiniCPMError) -> core.MiniCPMError:
 
     `is_retryable` is what the core judged of this very answer: a 429 is worth a retry, an empty account is not.
     """
-    if isinstance(error, langchain.ModelError):
+    if isinstance(error, langchain.LangChainException):
         return error
     for base in type(error).__mro__:
         chosen = CLASSES.get(base)

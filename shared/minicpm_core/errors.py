@@ -22,6 +22,7 @@
     │   ├── APIConnectionError (ConnectionError)  no connection, or it broke
     │   │   └── StreamInterruptedError       a stream was cut; `partial` has what was received
     │   └── MalformedReplyError              an answer that is not one: HTML, empty, broken JSON, too large
+    ├── StructuredOutputError (ValueError)   the model's answer does not fit the schema; `text` has it
     └── UnsupportedFeatureError (NotImplementedError)  the server, the model or this version cannot do what was asked
 
 A message says what happened and what to do next.  It never holds the key, a header or the payload.
@@ -221,3 +222,19 @@ class MalformedReplyError(APIError):
 
     status_code: int = 0
     body: str = ""
+
+
+class StructuredOutputError(MiniCPMError, ValueError):
+    """The model answered, and the answer does not fit the schema that was asked for.
+
+    The message holds none of the answer.
+
+    Attributes:
+        text: The answer as the model wrote it.
+        problem: What is wrong with it, in the validator's words, which may quote it.
+        truncated: The answer ended at its token limit.
+    """
+
+    text: str = ""
+    problem: str = ""
+    truncated: bool = False

@@ -38,6 +38,9 @@ _ATTRIBUTES: dict[str, Any] = {
     "phase": "connect",
     "sent": True,
     "stale": True,
+    "text": "No.",
+    "problem": "p",
+    "truncated": True,
 }
 
 
@@ -72,7 +75,7 @@ def test_the_tree_is_as_it_is_drawn() -> None:
         for kind in _CLASSES
     }
     assert _drawn() == real
-    assert len(real) == 23
+    assert len(real) == 24
 
 
 @pytest.mark.parametrize("kind", _CLASSES, ids=lambda kind: kind.__name__)
@@ -106,6 +109,7 @@ def test_an_error_is_whole_after_a_copy(
         (errors.ConfigurationError, ValueError),
         (errors.InvalidInputError, ValueError),
         (errors.InvalidMediaError, ValueError),
+        (errors.StructuredOutputError, ValueError),
         (errors.UnsupportedFeatureError, NotImplementedError),
         (errors.APITimeoutError, TimeoutError),
         (errors.APIConnectionError, ConnectionError),

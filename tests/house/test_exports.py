@@ -24,9 +24,9 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "InvalidRequestError", "MalformedReplyError", "MediaLimits", "Message", "MiniCPMClient",
         "MiniCPMError", "MiniCPMWarning", "ModelCard", "ModelInfo", "ModelNotFoundError", "NotFoundError",
         "PermissionDeniedError", "PromptTooLongError", "QuotaExceededError", "RateLimitError", "Secret",
-        "ServerError", "ServerTraits", "StreamInterruptedError", "TextPart", "Timeouts", "ToolCall",
-        "ToolCallDelta", "UnprocessableMediaError", "UnsupportedContentError", "UnsupportedFeatureError",
-        "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
+        "ServerError", "ServerTraits", "StreamInterruptedError", "StructuredOutputError", "TextPart", "Timeouts",
+        "ToolCall", "ToolCallDelta", "UnprocessableMediaError", "UnsupportedContentError",
+        "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
     ),
     "minicpm_core.emulator": (
         "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",

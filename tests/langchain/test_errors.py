@@ -169,7 +169,17 @@ def test_every_class_of_the_core_has_its_counterpart() -> None:
         made = as_langchain(core("Oh.", request_id="r"))
         assert type(made) is ours
         assert isinstance(made, core)
-        assert isinstance(made, langchain.ModelError)
+        of_an_answer = core is errors.StructuredOutputError
+        assert isinstance(made, langchain.OutputParserException if of_an_answer else langchain.ModelError)
+
+
+def test_an_answer_that_does_not_fit_is_told_as_langchains_parsers_tell_it() -> None:
+    made = as_langchain(errors.StructuredOutputError("Oh.", text="No.", problem="Not JSON.", truncated=True))
+    assert isinstance(made, errors.StructuredOutputError)
+    assert isinstance(made, langchain.OutputParserException)
+    assert (made.llm_output, made.observation, made.truncated) == ("No.", "Not JSON.", True)
+    again = pickle.loads(pickle.dumps(made))
+    assert (type(again), str(again), vars(again)) == (type(made), str(made), vars(made))
 
 
 def test_an_unknown_subclass_takes_its_parents_counterpart() -> None:
