@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+")
 _EMPTY = frozenset(
     _WORD.findall("""
-        a add an and apply are as at be by call can compute create do fetch find for from function generate get give
+        a an and apply are as at be by call can compute create do fetch find for from function generate get give
         has have if in input into is it its list lookup make my of on one or output query result results return returns
         run search set show string take takes tell text that the their them then this to tool two use used user value
         values what when where which who will with you your

@@ -25,6 +25,9 @@ _LISTED = (
 _LIST = re.compile(rf"{_LISTED}(?:, {_LISTED})*,? (?:and|or|&|und|et|y) {_LISTED}", re.MULTILINE)
 _LISTED_ITEM = re.compile(_LISTED, re.MULTILINE)
 _NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:, -?\d+(?:\.\d+)?)*,? (?:and|or|&) -?\d+(?:\.\d+)?(?!\w)")
+_COUNTED = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)\s+([A-Za-z]{3,})\b")
+_WORDS = re.compile(r"\b\w[\w-]*(?:, \w[\w-]*)+,? (?:and|or) \w[\w-]*")
+_BETWEEN = re.compile(r",? (?:and|or) |, ")
 _COMMON = frozenset({"A", "AI", "An", "I", "I'm", "JSON", "The", "Use", "Using"})
 
 
@@ -67,6 +70,18 @@ def coordinated(text: str) -> list[str]:
     return list(dict.fromkeys(item.strip("\"'") for item in _LISTED_ITEM.findall(text, found.start(), found.end())))
 
 
+def listed(text: str, name: str) -> list[str]:
+    """The members of a list in a text: `name: a, b`, names with "and" between them, or `red, green and blue`.
+
+    Args:
+        text: Where to look.
+        name: Of the property that is to hold them.
+    """
+    named = re.search(rf"\b{re.escape(key_of(name))}\b\s*[:=]\s*([^.;\n]+)", text, re.IGNORECASE) if name else None
+    found = named or (None if coordinated(text) else _WORDS.search(text))
+    return _BETWEEN.split(found[found.lastindex or 0].strip()) if found else coordinated(text)
+
+
 def coordinated_numbers(text: str) -> list[float]:
     """The numbers that a text lists with "and" or "or"; none without a list."""
     found = _NUMBERS.search(text)
@@ -88,14 +103,17 @@ def clues_in(text: str, known: dict[str, Any] | None = None) -> Clues:
     named: dict[str, Any] = {}
     for match in _NAMED.finditer(text):
         named.setdefault(match[1].lower(), next(group for group in match.groups()[1:] if group is not None).strip())
+    for match in _COUNTED.finditer(text):
+        named.setdefault(match[2].lower(), match[1])
     called = _CALLED.search(text)
     quoted = [next(filter(None, match.groups())) for match in _QUOTED.finditer(text)]
-    proper = [match[0] for match in _PROPER.finditer(text) if match[0] not in _COMMON]
+    proper = [match[0].rstrip("'-") for match in _PROPER.finditer(text) if match[0] not in _COMMON]
     if called:
         name = _QUOTED.match(text, called.end()) or _PROPER.match(text, called.end())
         if name:
             named["name"] = next(filter(None, name.groups()), name[0])
     phrases = [match[1].strip() for match in _PHRASE.finditer(text)]
+    phrases = [phrase for phrase in phrases if not any(name in phrase for name in (*quoted, *proper))]
     return Clues(
         text=text,
         named=named | (known or {}),

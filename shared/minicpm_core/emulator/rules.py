@@ -11,6 +11,7 @@ from minicpm_core.emulator import texts
 from minicpm_core.emulator.calls import calls_for
 from minicpm_core.emulator.clues import clues_in, first_sentence
 from minicpm_core.emulator.describe import NOTE
+from minicpm_core.emulator.prompted import schema_in, without_schema
 from minicpm_core.emulator.schema import fill
 from minicpm_core.emulator.telling import facts_of, tell
 
@@ -56,12 +57,14 @@ def decide(request: ChatRequest) -> Ruling:
 
 
 def _form(request: ChatRequest) -> str | None:
-    if request.schema is None:
+    in_words = schema_in(request) if not request.schema else None
+    schema = in_words or request.schema
+    if schema is None:
         return None
-    said = "\n".join([request.question.text, *(turn.text for turn in request.results)])
+    asked = request.question.text if in_words is None else without_schema(request.question.text)
+    said = "\n".join([asked, *(result.text for result in request.results)])
     known = facts_of(_media(request))
     clues = clues_in(said, known)
-    schema = request.schema
     if not schema:
         keys = dict.fromkeys(_KEY.findall(said))
         text: dict[str, Any] = {"type": "string"}

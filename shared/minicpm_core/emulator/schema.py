@@ -8,9 +8,10 @@ Understood are types (also several), `properties`, `required`, `items`, `prefixI
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
-from minicpm_core.emulator.clues import first_sentence
+from minicpm_core.emulator.clues import first_sentence, listed
 from minicpm_core.emulator.refusals import Refusal
 from minicpm_core.emulator.values import as_list, as_object, is_number
 
@@ -31,6 +32,10 @@ _FORMATS = {
     "uri": "https://example.org/",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+_NULLABLE = "$nullable"
+"""Marks a resolved schema of which null was an alternative."""
+_NARROWING = frozenset({"const", "format", "maxLength", "minLength", "pattern"})
+"""With these, what a text lists may not fit."""
 _DEEPEST = 6
 """Below this depth optional properties and items are left out, so that a schema that holds itself comes to an end."""
 _MOST_ITEMS = 8
@@ -75,7 +80,7 @@ class _Filler:
             return plain["const"]
         choices = as_list(plain.get("enum"))
         if choices:
-            return self.choice(choices, name)
+            return self.choice(plain, choices, name)
         return self.makers[_type(plain)](plain, name, depth)
 
     def resolved(self, schema: Any, budget: int = 8) -> Mapping[str, Any]:
@@ -96,7 +101,8 @@ class _Filler:
                 return plain
             options = [as_object(option) or {} for option in plain[key]]
             taken = options if key == "allOf" else [_first_not_null(options)]
-            plain = {k: v for k, v in plain.items() if k != key}
+            may_be_null = key != "allOf" and any(option.get("type") == "null" for option in options)
+            plain = {k: v for k, v in plain.items() if k != key} | ({_NULLABLE: True} if may_be_null else {})
             for option in taken:
                 plain = _merged(plain, self.resolved(option, left - 1))
         return {}
@@ -107,12 +113,22 @@ class _Filler:
             found = (as_object(found) or {}).get(step.replace("~1", "/").replace("~0", "~"))
         return as_object(found) or {}
 
-    def choice(self, choices: list[Any], name: str) -> Any:
+    def choice(self, schema: Mapping[str, Any], choices: list[Any], name: str) -> Any:
         named = str(self.clues.value(name) or "").lower()
         text = self.clues.text.lower()
         wanted = (choice for choice in choices if isinstance(choice, str) and choice.lower() == named)
         spoken = (choice for choice in choices if isinstance(choice, str) and choice and choice.lower() in text)
-        return next(wanted, next(spoken, choices[0]))
+        otherwise = None if None in choices else choices[0]
+        return next(wanted, next(spoken, _absent(schema, otherwise)))
+
+    def is_spoken(self, schema: Mapping[str, Any]) -> bool:
+        """Whether the text holds one of the choices of a schema."""
+        choices = as_list(schema.get("enum")) or []
+        text = self.clues.text
+        return any(
+            isinstance(choice, str) and choice and re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", text, re.IGNORECASE)
+            for choice in choices
+        )
 
     def object(self, schema: Mapping[str, Any], name: str, depth: int) -> dict[str, Any]:
         del name
@@ -120,10 +136,10 @@ class _Filler:
         required = as_list(schema.get("required")) or []
         filled: dict[str, Any] = {}
         for key, child in properties.items():
-            named = self.clues.value(key) is not None
+            plain = self.resolved(child)
+            named = self.clues.value(key) is not None or self.is_spoken(plain)
             if key not in required and (depth >= _DEEPEST or not (self.optional or named)):
                 continue
-            plain = self.resolved(child)
             if key not in required and not named and "default" in plain:
                 filled[key] = plain["default"]
             else:
@@ -140,6 +156,7 @@ class _Filler:
         items = self.resolved(schema.get("items", {}))
         if named and _type(items) == "string" and "enum" not in items:
             return [*filled, *map(str, named)][:highest]
+        filled += self.listed(items, name)[: max(highest - len(filled), 0)] if depth < _DEEPEST else []
         wanted = lowest if depth >= _DEEPEST else max(lowest, 1)
         if schema.get("items") is not False:
             filled += [self.value(items, name, depth + 1) for _ in range(min(wanted, highest) - len(filled))]
@@ -147,30 +164,54 @@ class _Filler:
             filled = list({repr(item): item for item in filled}.values())
         return filled
 
-    def string(self, schema: Mapping[str, Any], name: str, depth: int) -> str:
+    def listed(self, items: Mapping[str, Any], name: str) -> list[Any]:
+        """The members that the text lists for an array; none where it lists nothing that fits its items."""
+        choices = as_list(items.get("enum"))
+        if choices:
+            return [choice for choice in choices if self.is_spoken({"enum": [choice]})]
+        kind = _type(items)
+        if kind in {"integer", "number"}:
+            return [_bounded(number, items) for number in self.clues.numbers]
+        found = listed(self.clues.text, name) if kind == "string" and not items.keys() & _NARROWING else []
+        return found if len(found) > 1 else []
+
+    def string(self, schema: Mapping[str, Any], name: str, depth: int) -> str | None:
         del depth
         form = _FORMATS.get(str(schema.get("format")))
         if form is not None:
             return form
         named = self.clues.value(name)
         taken = named if named is not None else next(self.clues.strings, None)
-        text = str(taken if taken is not None else first_sentence(self.clues.text) or "nothing")
+        if taken is None:
+            taken = _absent(schema, first_sentence(self.clues.text) or "nothing")
+        if taken is None:
+            return None
+        text = str(taken)
         text = text.ljust(int(schema.get("minLength", 0)), ".")
         return text[: int(schema.get("maxLength", len(text)))]
 
-    def number(self, schema: Mapping[str, Any], name: str, depth: int) -> float:
+    def number(self, schema: Mapping[str, Any], name: str, depth: int) -> float | None:
         del depth
         named = _number(self.clues.value(name))
         taken = named if named is not None else next(self.clues.numbers, None)
-        value = taken if taken is not None else float(schema.get("default") or 0)
-        return _bounded(value, schema)
+        if taken is None:
+            taken = _absent(schema, 0)
+        return None if taken is None else _bounded(float(taken), schema)
 
     def boolean(self, schema: Mapping[str, Any], name: str, depth: int) -> bool:
-        del schema, depth
+        del depth
         named = self.clues.value(name)
         if named is not None:
             return str(named).lower().split(" ", 1)[0] not in _NO_WORDS
-        return name.replace("_", " ").lower().removeprefix("is ").removeprefix("has ") in self.clues.text.lower()
+        said = name.replace("_", " ").lower().removeprefix("is ").removeprefix("has ") in self.clues.text.lower()
+        return said or bool(schema.get("default"))
+
+
+def _absent(schema: Mapping[str, Any], otherwise: Any) -> Any:
+    """The value where the text offers none: the default, else null, where that fits."""
+    if schema.get("default") is not None:
+        return schema["default"]
+    return None if schema.get(_NULLABLE) or "null" in (as_list(schema.get("type")) or []) else otherwise
 
 
 def _nothing(schema: Mapping[str, Any], name: str, depth: int) -> None:

@@ -57,6 +57,11 @@ def declared_in(text: str, model: str) -> tuple[list[dict[str, Any]], CallStyle 
     return found, "react" if found else None
 
 
+def without_declarations(text: str) -> str:
+    """A text without the tools that it declares."""
+    return _DECLARATIONS.sub("", text)
+
+
 def made_in(text: str) -> list[str]:
     """The names of the tools that a text of the assistant calls."""
     return [match[match.lastgroup or 0] for match in _MADE.finditer(text)]
