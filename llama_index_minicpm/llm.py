@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from typing_extensions import override
 
-from llama_index_minicpm._calling import Calling
 from llama_index_minicpm._messages import to_core, user_turn
+from llama_index_minicpm._predicting import Predicting
 from llama_index_minicpm._release import areleasing, held, releasing
 from llama_index_minicpm._responses import (
     ChatReader,
@@ -56,7 +56,7 @@ else:
     from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
 
-class MiniCPM(Calling):
+class MiniCPM(Predicting):
     """A MiniCPM model that LlamaIndex can talk to: text and media in, text, reasoning and tool calls out.
 
     Example:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
-from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.tools import FunctionTool
 
 from llama_index_minicpm._responses import ChatReader
@@ -228,26 +227,6 @@ async def test_predict_and_call_calls_the_tool(llm: MiniCPM, server: ScriptedSer
     server.answers = [whole(answer("", tool_calls=[tool_call()]))]
     assert str(llm.predict_and_call(TOOLS, "What is 1 + 2?")) == "3"
     assert str(await llm.apredict_and_call(TOOLS, "What is 1 + 2?")) == "3"
-
-
-class Album(BaseModel):
-    """An album."""
-
-    title: str
-    year: int
-
-
-def test_structured_prediction_demands_the_tool_and_keeps_the_system_prompt(
-    llm: MiniCPM, server: ScriptedServer
-) -> None:
-    from llama_index.core.prompts import PromptTemplate
-
-    llm.system_prompt = "Be brief."
-    server.answers = [whole(answer("", tool_calls=[tool_call("Album", '{"title": "Kid A", "year": 2000}')]))]
-    album = llm.structured_predict(Album, PromptTemplate("An album by {who}"), who="Radiohead")
-    assert album == Album(title="Kid A", year=2000)
-    assert sent(server)["tool_choice"] == "required"
-    assert [message["role"] for message in sent(server)["messages"]] == ["system", "user"]
 
 
 def test_blocks_of_other_integrations_are_read() -> None:
