@@ -22,17 +22,16 @@ def declared(tools: Sequence[Mapping[str, Any]]) -> list[Any]:
     The given objects are not changed.  What is no function (a tool that a server brings along) is passed on untouched.
 
     Raises:
-        InvalidInputError: A function has no name, one that servers refuse, or one that another has; a schema is none.
+        InvalidInputError: A function has no name or one that servers refuse, or a schema is none.
     """
-    names: set[str] = set()
-    return [_function(tool, names) if _is_function(tool) else tool for tool in tools]
+    return [_function(tool) if _is_function(tool) else tool for tool in tools]
 
 
 def _is_function(tool: Mapping[str, Any]) -> bool:
     return tool.get("type") == "function" or ("type" not in tool and "function" in tool)
 
 
-def _function(tool: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+def _function(tool: Mapping[str, Any]) -> dict[str, Any]:
     function: Any = tool.get("function")
     if not isinstance(function, Mapping):
         raise InvalidInputError('A tool must be {"type": "function", "function": {"name": …, "parameters": …}}.')
@@ -42,9 +41,6 @@ def _function(tool: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
         raise InvalidInputError(
             f"A tool is named {name!r}: names are 1 to 64 letters of a to z, digits, underscores and dashes."
         )
-    if name in names:
-        raise InvalidInputError(f"Two tools are named {name!r}: their calls could not be told apart.")
-    names.add(name)
     parameters: Any = given.get("parameters")
     if parameters is not None:
         if not isinstance(parameters, Mapping):
