@@ -55,6 +55,7 @@ class Backend:
         audio: The shape that it takes recordings in; `None` if it takes none.
         audio_types: Formats of recordings that it decodes; anything else is sent as 16 kHz mono WAV.
         audio_urls: Fetches http(s) recordings itself.
+        takes_tools: Takes `tools` at all. Where it does not, they are declared in the system turn.
         resolves_aliases: Older hosted model ids are replaced by today's.
     """
 
@@ -79,6 +80,7 @@ class Backend:
     audio: AudioShape | None = None
     audio_types: frozenset[str] = frozenset({"wav"})
     audio_urls: bool = False
+    takes_tools: bool = True
     resolves_aliases: bool = False
 
 

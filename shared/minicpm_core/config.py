@@ -26,6 +26,10 @@ BACKEND_VARIABLE = "MINICPM_BACKEND"
 
 _MIB = 1024 * 1024
 
+ToolCalling: TypeAlias = Literal["auto", "native", "prompted"]
+"""How tools are declared."""
+_TOOL_CALLING = ("auto", "native", "prompted")
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -110,6 +114,8 @@ class ClientConfig:
         default_headers: Sent with each request. Not shown: they may hold secrets.
         options: What each request asks for unless the call says otherwise.
         media: How media are prepared.
+        tool_calling: Tools go into the request (`native`) or into the system turn (`prompted`); `auto` tries the first
+            and remembers where a server refuses it.
     """
 
     model: str
@@ -123,6 +129,7 @@ class ClientConfig:
     default_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     options: ChatOptions = field(default_factory=ChatOptions)
     media: MediaSettings = field(default_factory=MediaSettings)
+    tool_calling: ToolCalling = "auto"
 
     @classmethod
     def create(
@@ -138,6 +145,7 @@ class ClientConfig:
         max_response_bytes: int | None = None,
         default_headers: Mapping[str, str] | None = None,
         options: ChatOptions | None = None,
+        tool_calling: str | None = None,
         **media: Any,
     ) -> ClientConfig:
         """Settings from arguments, then the environment, then defaults.
@@ -154,6 +162,7 @@ class ClientConfig:
             max_response_bytes: 64 MiB by default.
             default_headers: Sent with each request.
             options: Defaults for every request.
+            tool_calling: `auto`, `native` or `prompted`; `auto` by default.
             **media: Settings of `MediaSettings`, such as `image_detail`.
 
         Raises:
@@ -180,6 +189,7 @@ class ClientConfig:
             default_headers=checked_headers(default_headers or {}),
             options={**options} if options else {},
             media=MediaSettings.create(**media),
+            tool_calling=_tool_calling(tool_calling),
         )
 
     def with_timeout(self, timeout: TimeoutSetting) -> ClientConfig:
@@ -234,6 +244,13 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be a string that says something, not {value!r}.")
     return value
+
+
+def _tool_calling(value: str | None) -> ToolCalling:
+    chosen = _text("tool_calling", "auto" if value is None else value)
+    if chosen not in _TOOL_CALLING:
+        raise ConfigurationError(f"Unknown tool_calling {chosen!r}: it must be one of {', '.join(_TOOL_CALLING)}.")
+    return cast("ToolCalling", chosen)
 
 
 def _whole(name: str, value: Any, *, low: int) -> int:

@@ -14,6 +14,9 @@ Modality: TypeAlias = Literal["text", "image", "video", "audio"]
 TokenFormula: TypeAlias = Literal["v46", "resampler64"]
 """How pictures become tokens: NaViT with 2x2 merging (V 4.6) or a resampler with 64 queries a tile (V 4.5, o 4.5)."""
 
+ToolFormat: TypeAlias = Literal["xml", "json"]
+"""How a model writes a call: as XML in Qwen3-Coder's way, or as a JSON object in that of Hermes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -32,6 +35,7 @@ class ModelCard:
         thinking_tag_in_prompt: The template writes `<think>` itself, so that a server without a reasoning parser
             answers with a lone `</think>`.
         tools: Trained to call tools.
+        tool_format: How its chat template writes calls.
         stop_token_ids: From `generation_config.json`.
         token_formula: How its pictures become tokens.
         known: `False` on the card that unknown ids get.
@@ -48,6 +52,7 @@ class ModelCard:
     thinking_default: bool = False
     thinking_tag_in_prompt: bool = True
     tools: bool = True
+    tool_format: ToolFormat = "xml"
     stop_token_ids: tuple[int, ...] = ()
     token_formula: TokenFormula = "v46"
     known: bool = True
@@ -90,6 +95,7 @@ CARDS: tuple[ModelCard, ...] = (
         thinks_by_default=True,  # Qwen3's template thinks unless told not to; the vendor's own chat() tells it not to
         thinking_tag_in_prompt=False,
         tools=False,  # "not trained for direct tool calling" (vendor, MiniCPM-V-CookBook#108)
+        tool_format="json",
         stop_token_ids=_QWEN3_STOPS,
         token_formula="resampler64",
     ),
@@ -103,6 +109,7 @@ CARDS: tuple[ModelCard, ...] = (
         thinks_by_default=True,
         thinking_tag_in_prompt=False,
         tools=False,
+        tool_format="json",
         stop_token_ids=_QWEN3_STOPS,
         token_formula="resampler64",
     ),

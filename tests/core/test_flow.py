@@ -56,7 +56,7 @@ def _reply(body: Any = None, status: int = 200, **headers: str) -> Reply:
     return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, data)
 
 
-class _Drive:
+class Drive:
     """Drives a flow with prepared outcomes, and keeps its commands."""
 
     def __init__(self, *outcomes: Outcome) -> None:
@@ -88,12 +88,12 @@ class _Drive:
         return found
 
 
-def _complete(drive: _Drive, config: ClientConfig | None = None) -> Completion:
+def _complete(drive: Drive, config: ClientConfig | None = None) -> Completion:
     config = config or _config()
     return drive(complete_flow(lambda: prepare(config=config), config, ServerTraits()))
 
 
-def _stream(drive: _Drive, config: ClientConfig | None = None, traits: ServerTraits | None = None) -> Begun:
+def _stream(drive: Drive, config: ClientConfig | None = None, traits: ServerTraits | None = None) -> Begun:
     config, traits = config or _config(), traits or ServerTraits()
     return drive(stream_flow(lambda: prepare(config=config, traits=traits, stream=True), config, traits))
 
@@ -106,14 +106,14 @@ _GET = "GET /models"
 
 
 def test_one_request_is_enough() -> None:
-    drive = _Drive(_reply())
+    drive = Drive(_reply())
     assert _complete(drive).text == "Hello."
     assert drive.sent == [_POST]
 
 
 def test_a_failure_that_may_pass_is_met_with_another_request() -> None:
     unreachable = Failure(APIConnectionError("no connection"))
-    drive = _Drive(_reply({}, 503), unreachable, _reply())
+    drive = Drive(_reply({}, 503), unreachable, _reply())
     assert _complete(drive).text == "Hello."
     assert drive.sent == [_POST] * 3
     assert len(drive.slept) == 2
@@ -123,7 +123,7 @@ def test_a_failure_that_may_pass_is_met_with_another_request() -> None:
 
 @pytest.mark.parametrize("max_retries", [0, 1, 2])
 def test_never_more_requests_than_retries_and_one(max_retries: int) -> None:
-    drive = _Drive(*[_reply({}, 500)] * (max_retries + 1))
+    drive = Drive(*[_reply({}, 500)] * (max_retries + 1))
     with pytest.raises(ServerError) as caught:
         _complete(drive, _config(max_retries=max_retries))
     assert caught.value.attempts == max_retries + 1
@@ -141,7 +141,7 @@ def test_never_more_requests_than_retries_and_one(max_retries: int) -> None:
     ],
 )
 def test_a_failure_that_stays_is_raised_at_once(outcome: Outcome, kind: type[APIError]) -> None:
-    drive = _Drive(outcome)
+    drive = Drive(outcome)
     with pytest.raises(kind) as caught:
         _complete(drive)
     assert caught.value.attempts == 1
@@ -152,18 +152,18 @@ def test_the_cause_of_a_failure_is_kept() -> None:
     error = APIConnectionError("broken", sent=True)
     error.__cause__ = OSError("reset by peer")
     with pytest.raises(APIConnectionError) as caught:
-        _complete(_Drive(Failure(error)))
+        _complete(Drive(Failure(error)))
     assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_a_server_that_names_a_time_is_waited_for() -> None:
-    drive = _Drive(_reply({}, 429, retry_after="7"), _reply())
+    drive = Drive(_reply({}, 429, retry_after="7"), _reply())
     assert _complete(drive).text == "Hello."
     assert drive.slept == [7.0]
 
 
 def test_a_server_that_asks_for_too_long_is_given_up_with_a_word_about_it() -> None:
-    drive = _Drive(_reply({}, 429, retry_after="3600"))
+    drive = Drive(_reply({}, 429, retry_after="3600"))
     with pytest.raises(RateLimitError, match=r"asks to wait 3600 s, longer than max_retry_after=60") as caught:
         _complete(drive)
     assert caught.value.retry_after == 3600.0
@@ -172,14 +172,14 @@ def test_a_server_that_asks_for_too_long_is_given_up_with_a_word_about_it() -> N
 
 
 def test_a_stale_connection_is_replaced_without_waiting() -> None:
-    drive = _Drive(Failure(APIConnectionError("closed", sent=True, stale=True)), _reply())
+    drive = Drive(Failure(APIConnectionError("closed", sent=True, stale=True)), _reply())
     assert _complete(drive).text == "Hello."
     assert drive.slept == [0.0]
 
 
 def test_a_missing_model_is_explained_by_what_the_server_offers() -> None:
     missing = _reply({"error": {"message": "The model `MiniCPM-V-4.6-Instruct` does not exist."}}, 404)
-    drive = _Drive(missing, _reply(_MODELS))
+    drive = Drive(missing, _reply(_MODELS))
     with pytest.raises(ModelNotFoundError, match=r"Did you mean 'MiniCPM-V-4\.6-1B'") as caught:
         drive(complete_flow(lambda: prepare(model="MiniCPM-V-4.6-Instruct"), _config(), ServerTraits()))
     assert caught.value.available == ("MiniCPM-V-4.6-1B",)
@@ -190,7 +190,7 @@ def test_a_missing_model_is_explained_by_what_the_server_offers() -> None:
     "listing", [_reply(b"<html>"), _reply({}, 404), Failure(APIConnectionError("gone")), _reply({"data": []})]
 )
 def test_a_missing_model_is_raised_also_where_the_server_does_not_say_what_it_offers(listing: Outcome) -> None:
-    drive = _Drive(_reply({"error": {"code": "model_not_found", "message": "No."}}, 404), listing)
+    drive = Drive(_reply({"error": {"code": "model_not_found", "message": "No."}}, 404), listing)
     with pytest.raises(ModelNotFoundError, match="It lists no models"):
         _complete(drive)
 
@@ -200,7 +200,7 @@ def test_a_missing_model_is_raised_also_where_the_server_does_not_say_what_it_of
 
 def test_a_stream_begins_with_its_first_deltas() -> None:
     body = sse(chunk("", role="assistant"), chunk("Hel"))
-    drive = _Drive(Opened({}), body[:30], body[30:] + sse(chunk("lo"))[:30])
+    drive = Drive(Opened({}), body[:30], body[30:] + sse(chunk("lo"))[:30])
     begun = _stream(drive)
     assert begun.deltas == [Delta("Hel")]
     assert drive.commands[1:] == [Read(), Read()]
@@ -208,7 +208,7 @@ def test_a_stream_begins_with_its_first_deltas() -> None:
 
 def test_a_stream_that_is_over_at_once_is_a_stream() -> None:
     body = sse(chunk("Hello."), chunk(finish="stop"))
-    begun = _stream(_Drive(Opened({}), body))
+    begun = _stream(Drive(Opened({}), body))
     assert begun.deltas == [Delta("Hello.")]
     assert begun.decoder.finish()[-1].final is not None
 
@@ -224,7 +224,7 @@ def test_a_stream_that_is_over_at_once_is_a_stream() -> None:
     ],
 )
 def test_a_stream_is_asked_for_again_while_nothing_was_handed_on(first: list[Outcome]) -> None:
-    drive = _Drive(*first, Opened({}), sse(chunk("Hello.")))
+    drive = Drive(*first, Opened({}), sse(chunk("Hello.")))
     assert _stream(drive).deltas == [Delta("Hello.")]
     assert drive.sent == [_POST] * 2
 
@@ -241,7 +241,7 @@ def test_a_stream_is_asked_for_again_while_nothing_was_handed_on(first: list[Out
     ],
 )
 def test_a_stream_that_cannot_begin_raises_where_it_is_asked_for(outcomes: list[Outcome], kind: type[APIError]) -> None:
-    drive = _Drive(*outcomes)
+    drive = Drive(*outcomes)
     with pytest.raises(kind):
         _stream(drive)
     assert drive.sent == [_POST]
@@ -249,7 +249,7 @@ def test_a_stream_that_cannot_begin_raises_where_it_is_asked_for(outcomes: list[
 
 def test_a_stream_that_never_begins_raises_what_it_was_after_all_tries() -> None:
     once: tuple[Outcome, ...] = (Opened({}), sse(chunk("", role="assistant")), b"")
-    drive = _Drive(*once * 3)
+    drive = Drive(*once * 3)
     with pytest.raises(StreamInterruptedError) as caught:
         _stream(drive)
     assert caught.value.attempts == 3
@@ -261,7 +261,7 @@ _REFUSES_USAGE = _reply({"detail": "Unexpected fields in the request: {'stream_o
 
 def test_a_server_that_refuses_usage_is_asked_without_it_at_once_and_from_then_on() -> None:
     traits = ServerTraits()
-    drive = _Drive(_REFUSES_USAGE, Opened({}), sse(chunk("Hello.")))
+    drive = Drive(_REFUSES_USAGE, Opened({}), sse(chunk("Hello.")))
     assert _stream(drive, traits=traits).deltas == [Delta("Hello.")]
     assert [("stream_options" in drive.body(number)) for number in (0, 1)] == [True, False]
     assert drive.slept == []
@@ -271,8 +271,8 @@ def test_a_server_that_refuses_usage_is_asked_without_it_at_once_and_from_then_o
 def test_what_was_learned_serves_the_next_call_where_this_one_may_not_try_again() -> None:
     traits, config = ServerTraits(), _config(max_retries=0)
     with pytest.raises(InvalidRequestError):
-        _stream(_Drive(_REFUSES_USAGE), config, traits)
-    drive = _Drive(Opened({}), sse(chunk("Hello.")))
+        _stream(Drive(_REFUSES_USAGE), config, traits)
+    drive = Drive(Opened({}), sse(chunk("Hello.")))
     _stream(drive, config, traits)
     assert "stream_options" not in drive.body(0)
 
@@ -280,7 +280,7 @@ def test_what_was_learned_serves_the_next_call_where_this_one_may_not_try_again(
 def test_a_server_that_refuses_for_another_reason_teaches_nothing() -> None:
     traits = ServerTraits()
     with pytest.raises(InvalidRequestError):
-        _stream(_Drive(_reply({"detail": "Bad temperature"}, 422)), traits=traits)
+        _stream(Drive(_reply({"detail": "Bad temperature"}, 422)), traits=traits)
     assert traits.stream_usage
 
 
@@ -288,7 +288,7 @@ def test_a_server_that_refuses_for_another_reason_teaches_nothing() -> None:
 
 
 def test_models_are_listed() -> None:
-    drive = _Drive(_reply(_MODELS))
+    drive = Drive(_reply(_MODELS))
     (row,) = drive(models_flow(_config(), BACKENDS["vllm"]))
     assert row.id == "MiniCPM-V-4.6-1B"
     assert drive.sent == [_GET]
@@ -304,7 +304,7 @@ def test_models_are_listed() -> None:
 )
 def test_models_that_are_not_told_are_an_error(outcome: Outcome, kind: type[APIError]) -> None:
     with pytest.raises(kind):
-        _Drive(outcome)(models_flow(_config(), BACKENDS["vllm"]))
+        Drive(outcome)(models_flow(_config(), BACKENDS["vllm"]))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_models_that_are_not_told_are_an_error(outcome: Outcome, kind: type[APIE
 )
 def test_a_server_is_asked_what_it_is(outcome: Outcome, name: str | None) -> None:
     """A server that did not really answer is asked again the next time."""
-    drive = _Drive(outcome)
+    drive = Drive(outcome)
     traits = ServerTraits()
     drive(detect_flow(_config(api_key="sk-made-up-key"), traits))
     assert (traits.backend and traits.backend.name) == name

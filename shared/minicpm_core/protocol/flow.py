@@ -28,6 +28,7 @@ from minicpm_core.protocol.failures import error_for_status, with_offer
 from minicpm_core.protocol.reply import ReplyContext, parse_completion, parse_models
 from minicpm_core.protocol.request import Prepared, Request, ServerTraits, headers_for
 from minicpm_core.protocol.retry import asks_too_long, retry_delay
+from minicpm_core.protocol.rules import refuses_tools
 from minicpm_core.protocol.stream import StreamDecoder
 
 if TYPE_CHECKING:
@@ -193,7 +194,10 @@ def _learned_from(error: APIError, prepared: Prepared, traits: ServerTraits) -> 
     )
     if refuses_usage:
         traits.stream_usage = False
-    return refuses_usage
+    refuses = isinstance(error, InvalidRequestError) and prepared.may_prompt_tools and refuses_tools(error.message)
+    if refuses:
+        traits.native_tools = False
+    return refuses_usage or refuses
 
 
 def _explained(error: APIError, config: ClientConfig, prepared: Prepared) -> Flow[APIError]:

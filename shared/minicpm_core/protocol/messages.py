@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minicpm_core.errors import InvalidInputError, UnsupportedContentError
 from minicpm_core.parts import TextPart, text_of
 from minicpm_core.protocol.content import render_part
+from minicpm_core.protocol.fields import object_of
 from minicpm_core.types import Message
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from minicpm_core.protocol.content import Splice
     from minicpm_core.types import ToolCall
 
+RESULT_OPEN, RESULT_CLOSE = "<tool_response>", "</tool_response>"
+"""What the templates put around a tool's result, in a user turn."""
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
@@ -94,11 +97,16 @@ def render(messages: Sequence[Message], *, backend: Backend, splice: Splice) -> 
         splice: Gives the text that stands in for a medium's base64, or a file that is to be sent as such, until the
             body is put together.
     """
-    last_user = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
+    last_user = max((n for n, message in enumerate(messages) if _asks(message)), default=-1)
     return [
         _render(message, number, backend, splice, backend.history_reasoning if number > last_user else None)
         for number, message in enumerate(messages)
     ]
+
+
+def _asks(message: Message) -> bool:
+    """Whether a turn is a question, which ends the tool loop before it, and not a tool's result written as one."""
+    return message.role == "user" and not text_of(message.parts).startswith(RESULT_OPEN)
 
 
 def _render(
@@ -132,14 +140,24 @@ def _content(message: Message, number: int, backend: Backend, splice: Splice) ->
 
 
 def _render_call(call: ToolCall) -> dict[str, Any]:
+    arguments_of(call)
     arguments = call.arguments.strip() or "{}"
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """The arguments of a call as an object; no arguments are an empty one.
+
+    Raises:
+        InvalidInputError: They are no JSON object.
+    """
     try:
-        is_object = isinstance(json.loads(arguments), dict)
+        arguments = json.loads(call.arguments.strip() or "{}")
     except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
+        arguments = None
+    if not isinstance(arguments, dict):
         raise InvalidInputError(
             f"The arguments of the call of {call.name!r} are not a JSON object, which the chat template needs. "
             "Correct or remove that call before sending the conversation again."
         )
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    return object_of(arguments)

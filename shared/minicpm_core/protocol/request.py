@@ -25,6 +25,7 @@ from minicpm_core.protocol.estimate import check_fit
 from minicpm_core.protocol.fields import object_of, objects_of
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.protocol.options import body_fields
+from minicpm_core.protocol.prompted import prompted_turns
 from minicpm_core.protocol.reply import ReplyContext
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from minicpm_core.backends import Backend
     from minicpm_core.config import ClientConfig, Timeouts
+    from minicpm_core.models import ToolFormat
     from minicpm_core.protocol.body import PiecedBody
     from minicpm_core.types import Message
 
@@ -53,12 +55,14 @@ class ServerTraits:
         backend: The row that applies; `None` until it is known.
         stream_usage: Whether the server takes `stream_options`.
         inline_reasoning: Whether it sends thoughts in the content without an opening tag.
+        native_tools: Whether it takes `tools`, as far as is known.
         context_windows: Tokens that fit, by model id, where the server said so.
     """
 
     backend: Backend | None = None
     stream_usage: bool = True
     inline_reasoning: bool = False
+    native_tools: bool = True
     context_windows: dict[str, int] = field(default_factory=dict[str, int])
 
     def window_of(self, model: str) -> int | None:
@@ -99,11 +103,13 @@ class Prepared:
         request: To be sent.
         context: For reading its reply.
         stream_options: Whether the body has this field, which not every server takes.
+        may_prompt_tools: Whether the body has tools that could be declared in the system turn instead.
     """
 
     request: Request
     context: ReplyContext
     stream_options: bool = False
+    may_prompt_tools: bool = False
 
 
 def headers_for(config: ClientConfig, backend: Backend, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -158,9 +164,13 @@ def build_request(
     if doubt:
         _warn(doubt)
     splicer = Splicer(_MARK)
-    turns = normalise(messages)
+    turns, fields = normalise(messages), body_fields(options)
+    tools = _callable(fields)
+    prompted = _prompts_tools(config, backend, traits)
+    if prompted:
+        turns = prompted_turns(turns, *_without_tools(fields, card.tool_format))
     rendered = render(turns, backend=backend, splice=splicer.mark)
-    body: dict[str, Any] = {"model": model, "messages": rendered, **body_fields(options)}
+    body: dict[str, Any] = {"model": model, "messages": rendered, **fields}
     given = set(body)
     body |= _switches(backend, traits, options, thinking=thinking, stream=stream) | sampling_fields(turns, backend)
     extra: Mapping[str, Any] = options.get("extra_body") or {}
@@ -185,10 +195,25 @@ def build_request(
             max_bytes=config.max_response_bytes,
             key_help=backend.key_help,
             model=model,
-            tools=_callable(body),
+            tools=tools if prompted else _callable(body),
         ),
         stream_options="stream_options" in body,
+        may_prompt_tools="tools" in fields and config.tool_calling == "auto",
     )
+
+
+def _prompts_tools(config: ClientConfig, backend: Backend, traits: ServerTraits) -> bool:
+    """Whether tools go into the system turn, and not into the request."""
+    if config.tool_calling != "auto":
+        return config.tool_calling == "prompted"
+    return not (backend.takes_tools and traits.native_tools)
+
+
+def _without_tools(fields: dict[str, Any], form: ToolFormat) -> tuple[list[Any], ToolFormat, Any]:
+    """Take the tools out of the body's fields: those that may be called, how, and the choice among them."""
+    tools, choice = fields.pop("tools", []), fields.pop("tool_choice", None)
+    fields.pop("parallel_tool_calls", None)
+    return ([] if choice == "none" else tools), form, choice
 
 
 def _callable(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

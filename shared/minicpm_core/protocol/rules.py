@@ -132,6 +132,14 @@ _NUMBERS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("n_prompt", _p(r"\((?:length )?(\d{1,12})(?: tokens)?(?: in the messages|\) is longer)")),
     ("n_prompt", _p(r"(\d{1,12}) tokens from the input")),
 )
+_NO_TOOLS: tuple[re.Pattern[str], ...] = (
+    _p(r"tool.choice requires --enable-auto-tool-choice"),  # vLLM without a parser, "auto"
+    _p(r"requires --tool-call-parser to be set"),  # vLLM without a parser, "required" and by name
+    _p(r"tool(s|_choice) param requires --jinja"),  # llama-server
+    _p(r"does not support (tools|tool calling|function calling)"),  # Ollama and others
+    _p(r"(does not support parameters|unexpected fields in the request): ?[\[{][^\]}]*'tools'"),  # LiteLLM, strict ones
+)
+"""How servers say that they take no tools."""
 _LOOKED_AT = 4000
 """Characters of a message that are searched: a server may echo a whole request in it."""
 
@@ -152,6 +160,12 @@ def rule_for(status: int, code: str | None, message: str) -> Rule:
         and (rule.code is None or (code is not None and rule.code.search(code[:_LOOKED_AT])))
         and (rule.message is None or rule.message.search(head))
     )
+
+
+def refuses_tools(message: str) -> bool:
+    """Whether a server's words say that it takes no tools, however they are declared in the request."""
+    head = message[:_LOOKED_AT]
+    return any(pattern.search(head) for pattern in _NO_TOOLS)
 
 
 def overflow_numbers(message: str, fields: Mapping[str, Any]) -> dict[str, int]:
