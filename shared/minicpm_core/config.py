@@ -28,7 +28,7 @@ _MIB = 1024 * 1024
 
 ToolCalling: TypeAlias = Literal["auto", "native", "prompted"]
 """How tools are declared."""
-_TOOL_CALLING = ("auto", "native", "prompted")
+_TOOL_CALLING: tuple[ToolCalling, ...] = ("auto", "native", "prompted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +248,10 @@ def _text(name: str, value: Any) -> str:
 
 def _tool_calling(value: str | None) -> ToolCalling:
     chosen = _text("tool_calling", "auto" if value is None else value)
-    if chosen not in _TOOL_CALLING:
-        raise ConfigurationError(f"Unknown tool_calling {chosen!r}: it must be one of {', '.join(_TOOL_CALLING)}.")
-    return cast("ToolCalling", chosen)
+    for way in _TOOL_CALLING:
+        if chosen == way:
+            return way
+    raise ConfigurationError(f"Unknown tool_calling {chosen!r}: it must be one of {', '.join(_TOOL_CALLING)}.")
 
 
 def _whole(name: str, value: Any, *, low: int) -> int:

@@ -61,7 +61,7 @@ def test_a_schema_of_pydantic_becomes_plain() -> None:
 
 def test_a_schema_that_refers_to_itself_keeps_its_references() -> None:
     """Without titles and unions all the same."""
-    node = {
+    node: dict[str, Any] = {
         "type": "object",
         "properties": {
             "value": {"type": ["integer", "null"], "default": None},
