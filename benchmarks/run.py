@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables as Markdown.
 
-    python benchmarks/run.py [imports] [langchain] [llama_index] [media]
+    python benchmarks/run.py [imports] [langchain] [llama_index] [media] [agents]
 
 Each section runs in a process of its own, ours beside the peers, raw httpx and the framework's bare floor, in one run.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from server import Server
 
-SECTIONS = ("imports", "langchain", "llama_index", "media")
+SECTIONS = ("imports", "langchain", "llama_index", "media", "agents")
 PACKAGES = (
     "langchain-core", "langchain-openai", "langchain-mistralai", "llama-index-core", "llama-index-llms-openai-like",
     "openai", "httpx", "pydantic", "pillow", "av",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from minicpm_core import Message, MiniCPMClient
@@ -67,6 +68,13 @@ def test_a_key_to_ask_for_is_exported_too(start: Callable[..., subprocess.Popen[
     with MiniCPMClient(base_url=base_url, api_key=key) as client:
         assert client.backend().name == "llamacpp"
         assert client.complete([Message("user", "Count to 3.")]).text == "1 2 3"
+
+
+def test_without_parsers_thoughts_arrive_in_the_text(start: Callable[..., subprocess.Popen[str]]) -> None:
+    base_url = exported(start("--no-parsers", "--dialect", "vllm"), "MINICPM_BASE_URL")
+    asked = {"model": "MiniCPM-V-4.6-Thinking", "messages": [{"role": "user", "content": "Count to 3."}]}
+    answer = httpx.post(f"{base_url}/chat/completions", json=asked).json()
+    assert answer["choices"][0]["message"]["content"].endswith("\n</think>\n\n1 2 3")
 
 
 def test_a_port_that_is_taken_is_an_error_in_one_line(minicpm: Callable[..., Ran]) -> None:

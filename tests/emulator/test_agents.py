@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from langchain_core.output_parsers import PydanticOutputParser as LangChainParser
@@ -171,8 +171,9 @@ def test_llamaindex_s_react_loop_runs_to_its_end(asker: Asker) -> None:
         step = ReActOutputParser().parse(asker.text(sent))
         steps.append(step)
         if isinstance(step, ActionReasoningStep):
-            assert (step.action, step.action_input) == ("get_weather", {"city": "Paris"})
-            steps.append(ObservationReasoningStep(observation=str(made(**step.action_input))))
+            arguments = cast("dict[str, str]", step.action_input)  # pyright: ignore[reportUnknownMemberType]
+            assert (step.action, arguments) == ("get_weather", {"city": "Paris"})
+            steps.append(ObservationReasoningStep(observation=get_weather(**arguments)))
     assert steps[-1].is_done
     assert "Answer: The tool get_weather says: sun in Paris" in steps[-1].get_content()
 

@@ -32,7 +32,11 @@ from tests.emulator.clips import (
 )
 from tests.emulator.support import DIALECT_NAMES, INSTRUCT, plain, shown, tool
 
-SETTINGS = {name: EmulatorSettings.create(dialect=name) for name in DIALECT_NAMES}
+SETTINGS = {
+    (name, parsers): EmulatorSettings.create(dialect=name, parsers=parsers)
+    for name in DIALECT_NAMES
+    for parsers in (True, False)
+}
 FULL: dict[str, Any] = {
     "model": INSTRUCT,
     "messages": [
@@ -106,9 +110,9 @@ def changed(path: tuple[Any, ...], value: Any, full: dict[str, Any] = FULL) -> d
     return request
 
 
-def taken(document: Any, dialect: str) -> bool:
+def taken(document: Any, dialect: str, *, parsers: bool = True) -> bool:
     """Answer or refuse a request in every shape; whether it was answered."""
-    settings = SETTINGS[dialect]
+    settings = SETTINGS[dialect, parsers]
     try:
         request = read_request(document, settings)
         sent = envelope(request, answer(request, settings.dialect, settings.context), settings.dialect)
@@ -130,6 +134,37 @@ def test_a_request_with_anything_anywhere_is_answered_or_refused(
     path: tuple[Any, ...], value: Any, dialect: str
 ) -> None:
     taken(changed(path, value), dialect)
+
+
+@given(st.sampled_from(places(FULL)), JSON, st.sampled_from(DIALECT_NAMES))
+def test_without_parsers_too(path: tuple[Any, ...], value: Any, dialect: str) -> None:
+    request = changed(path, value)
+    if path[0] not in {"tools", "tool_choice"}:
+        del request["tools"], request["tool_choice"]
+    taken(request, dialect, parsers=False)
+
+
+DECLARED = [
+    "<tools>\n{}\n</tools>",
+    "> Tool Name: look\nTool Description: Look.\nTool Args: {}\nAction Input:",
+    "JSON schema {}",
+]
+RESULTS = ["<tool_response>{}</tool_response>", "Observation: {}", "Output of tool look: {}", "JSON schema {}", "{}"]
+
+
+@given(st.sampled_from(DECLARED), JSON, st.sampled_from(RESULTS), st.text(), st.sampled_from(DIALECT_NAMES))
+def test_whatever_is_declared_in_text_and_comes_back_is_answered(
+    declared: str, value: Any, result: str, text: str, dialect: str
+) -> None:
+    described = {"name": "look", "description": "Look.", "parameters": value, "properties": value}
+    turns = [
+        {"role": "system", "content": declared.format(json.dumps(described))},
+        {"role": "user", "content": f"look {text}"},
+        {"role": "assistant", "content": f"<function={text}>"},
+        {"role": "user", "content": result.format(text)},
+    ]
+    for end in (2, 4):
+        taken({"messages": turns[:end]}, dialect)
 
 
 @pytest.mark.parametrize("dialect", MEDIA)

@@ -132,6 +132,25 @@ def test_a_streamed_call_is_cut_inside_its_tags(asker: Asker) -> None:
     assert not any(tag in piece for piece in pieces for tag in ("<tool_call>", "</tool_call>", "<function="))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_written_call_ends_where_the_tokens_end(asker: Asker, stream: bool) -> None:
+    messages = [declaring(WEATHER), {"role": "user", "content": ASKED}]
+    if stream:
+        sent = asker.stream(messages, max_tokens=9)
+        text, finish = sent.joined("content"), sent.finish_reasons[0]
+    else:
+        answer = asker.ask(messages, max_tokens=9)["choices"][0]
+        text, finish = answer["message"]["content"], answer["finish_reason"]
+    assert finish == "length"
+    assert XML.startswith(text)
+    assert len(text) < len(XML)
+
+
+def test_a_written_call_ends_at_a_stop_text(asker: Asker) -> None:
+    messages = [declaring(WEATHER), {"role": "user", "content": ASKED}]
+    assert asker.text(messages, stop=["</tool_call>"]) == XML.removesuffix("</tool_call>")
+
+
 @pytest.mark.parametrize("call", [XML, HERMES])
 def test_a_tool_response_in_a_user_turn_is_answered_from(asker: Asker, call: str) -> None:
     messages = [
