@@ -33,7 +33,17 @@ _OPTIONS = (
     "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logprobs",
     "top_logprobs", "thinking", "stream_usage", "extra_body",
 )  # fmt: skip
-_CONNECTION = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", *MEDIA_FIELDS)
+_CONNECTION = (
+    "model",
+    "api_key",
+    "base_url",
+    "backend",
+    "timeout",
+    "max_retries",
+    "default_headers",
+    "tool_calling",
+    *MEDIA_FIELDS,
+)
 _NOT_PICKLED = ("api_key", "default_headers", "http_client", "async_http_client", "media_progress")
 
 
@@ -56,6 +66,7 @@ class MiniCPMSettings(FunctionCallingLLM):
     async_http_client: Any = Field(
         default=None, exclude=True, repr=False, description="An httpx.AsyncClient of one's own."
     )
+    tool_calling: str = Field(default="auto", description="native, prompted or auto: where tools are declared.")
     image_detail: str | None = Field(default=None, description="auto, low, high or original: how much is sent.")
     image_quality: int | None = Field(default=None, description="Of JPEG, where a picture has to be encoded.")
     image_frames: str | None = Field(default=None, description="first or all, of an animation.")

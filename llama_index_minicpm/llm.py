@@ -82,6 +82,8 @@ class MiniCPM(Predicting):
         timeout: Seconds for each step, `minicpm_core.config.Timeouts` or an `httpx.Timeout`.
         max_retries: How often a failed request is made again.
         default_headers: Sent with each request.
+        tool_calling: `native` puts tools into the request, `prompted` into the system turn, for servers that take none;
+            `auto`, the default, tries the first and remembers where a server refuses it.
         http_client: An `httpx.Client` of one's own for the synchronous calls.
         async_http_client: An `httpx.AsyncClient` of one's own for the asynchronous ones.
         image_detail: How much of a picture is sent: `auto` (9 tiles, no more than the model looks at), `low` (one
@@ -124,6 +126,7 @@ class MiniCPM(Predicting):
         timeout: TimeoutSetting = None,
         max_retries: int = 2,
         default_headers: Mapping[str, str] | None = None,
+        tool_calling: str | None = None,
         http_client: Any = None,
         async_http_client: Any = None,
         image_detail: Detail | None = None,
