@@ -129,6 +129,10 @@ class StreamInterruptedError(core.StreamInterruptedError, langchain.ModelConnect
     """A stream ended before the answer did."""
 
 
+class ToolCallError(core.ToolCallError, langchain.ModelAPIError):
+    """A tool had to be called and was not."""
+
+
 class MalformedReplyError(core.MalformedReplyError, langchain.ModelAPIError):
     """The answer is not one."""
 
@@ -165,6 +169,7 @@ CLASSES: Final[dict[type[core.MiniCPMError], type[core.MiniCPMError]]] = {
     core.APITimeoutError: APITimeoutError,
     core.APIConnectionError: APIConnectionError,
     core.StreamInterruptedError: StreamInterruptedError,
+    core.ToolCallError: ToolCallError,
     core.MalformedReplyError: MalformedReplyError,
     core.StructuredOutputError: StructuredOutputError,
 }

@@ -55,6 +55,8 @@ class Backend:
         audio: The shape that it takes recordings in; `None` if it takes none.
         audio_types: Formats of recordings that it decodes; anything else is sent as 16 kHz mono WAV.
         audio_urls: Fetches http(s) recordings itself.
+        tool_choices: Of `none`, `required` and `named`, the choices among tools that it honours.
+        enforces_schema: Holds an answer to a JSON schema in `response_format`.
         takes_tools: Takes `tools` at all. Where it does not, they are declared in the system turn.
         resolves_aliases: Older hosted model ids are replaced by today's.
     """
@@ -80,6 +82,8 @@ class Backend:
     audio: AudioShape | None = None
     audio_types: frozenset[str] = frozenset({"wav"})
     audio_urls: bool = False
+    tool_choices: frozenset[str] = frozenset({"none", "required", "named"})
+    enforces_schema: bool = False
     takes_tools: bool = True
     resolves_aliases: bool = False
 
@@ -124,6 +128,7 @@ BACKENDS: dict[BackendName, Backend] = {
             audio="audio_url",
             audio_types=frozenset({"wav", "mp3", "flac"}),
             audio_urls=True,
+            enforces_schema=True,
         ),
         Backend(
             name="sglang",
@@ -136,6 +141,7 @@ BACKENDS: dict[BackendName, Backend] = {
             video_sampling="video_url",
             audio="audio_url",
             audio_urls=True,
+            enforces_schema=True,
         ),
         Backend(
             name="llamacpp",
@@ -147,6 +153,8 @@ BACKENDS: dict[BackendName, Backend] = {
             video="input_video",
             audio="input_audio",
             audio_types=frozenset({"wav", "mp3", "flac"}),
+            tool_choices=frozenset({"required"}),  # a named one is taken for "auto"; at "none" calls come as text
+            enforces_schema=True,
         ),
         Backend(
             name="ollama",
@@ -155,6 +163,8 @@ BACKENDS: dict[BackendName, Backend] = {
             thinking="reasoning_effort",
             history_reasoning="reasoning",
             image_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
+            tool_choices=frozenset(),
+            enforces_schema=True,
         ),
         Backend(
             name="transformers",
@@ -167,6 +177,7 @@ BACKENDS: dict[BackendName, Backend] = {
             image_urls=True,
             video="mp4",
             video_urls=True,
+            tool_choices=frozenset(),
         ),
         Backend(name="generic", title="The server", thinking="none", history_reasoning=None, audio="input_audio"),
     )

@@ -21,6 +21,7 @@
     │   ├── APITimeoutError (TimeoutError)   no answer in time
     │   ├── APIConnectionError (ConnectionError)  no connection, or it broke
     │   │   └── StreamInterruptedError       a stream was cut; `partial` has what was received
+    │   ├── ToolCallError                    a tool had to be called and was not; `partial` has the answer
     │   └── MalformedReplyError              an answer that is not one: HTML, empty, broken JSON, too large
     ├── StructuredOutputError (ValueError)   the model's answer does not fit the schema; `text` has it
     └── UnsupportedFeatureError (NotImplementedError)  the server, the model or this version cannot do what was asked
@@ -210,6 +211,10 @@ class APIConnectionError(APIError, ConnectionError):
 
 class StreamInterruptedError(APIConnectionError):
     """A stream ended before the answer did. `partial` has what was received."""
+
+
+class ToolCallError(APIError):
+    """A tool had to be called, the server does not see to that, and the model did not. `partial` has its answer."""
 
 
 class MalformedReplyError(APIError):

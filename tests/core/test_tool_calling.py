@@ -102,18 +102,6 @@ def test_a_call_in_the_history_must_have_arguments_that_are_an_object() -> None:
         _prompted(USER, broken)
 
 
-@pytest.mark.parametrize(
-    ("choice", "said"),
-    [
-        ("required", "You MUST call a function now."),
-        ({"type": "function", "function": {"name": "get_weather"}}, "You MUST call the function get_weather now."),
-    ],
-)
-def test_a_choice_is_said_in_words(choice: Any, said: str) -> None:
-    assert _prompted(USER, tool_choice=choice)["messages"][0]["content"].endswith(said)
-    assert "MUST call" not in _prompted(USER)["messages"][0]["content"]
-
-
 def test_tools_that_may_not_be_called_are_not_declared() -> None:
     assert _prompted(USER, tool_choice="none")["messages"] == [{"role": "user", "content": "Hello."}]
 

@@ -21,7 +21,6 @@ from minicpm_core.protocol.reply import (
 )
 from minicpm_core.protocol.thinking import ThinkingSplitter
 from minicpm_core.protocol.toolcalls import ToolCallAssembler
-from minicpm_core.protocol.tooltext import ToolTextSplitter
 from minicpm_core.types import Choice, Delta
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class ChoiceAssembler:
         self._thinking = context.thinking
         self._splitter = ThinkingSplitter(hold=context.hold, inline=context.inline)
         self._tools = ToolCallAssembler()
-        self._tool_text = ToolTextSplitter(context.tools) if context.tools else None
+        self._tool_text = context.splitter()
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._held: list[str] = []  # reasoning that came although thinking was off: perhaps the answer itself

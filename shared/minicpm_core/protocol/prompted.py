@@ -11,7 +11,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.parts import text_of
-from minicpm_core.protocol.fields import object_of
 from minicpm_core.protocol.messages import RESULT_CLOSE, RESULT_OPEN, arguments_of
 from minicpm_core.types import Message
 
@@ -69,7 +68,7 @@ For each function call, return a json object with function name and arguments wi
 
 
 def prompted_turns(
-    turns: Sequence[Message], tools: Sequence[Mapping[str, Any]], form: ToolFormat, choice: Any = None
+    turns: Sequence[Message], tools: Sequence[Mapping[str, Any]], form: ToolFormat, demand: str = ""
 ) -> list[Message]:
     """A conversation with tools as one without. The given messages are not changed.
 
@@ -77,7 +76,7 @@ def prompted_turns(
         turns: From `normalise`.
         tools: What may be called; none to write the history alone.
         form: How the model writes its calls.
-        choice: The request's `tool_choice`: what must be called is said in words.
+        demand: What else is said about calling them.
 
     Raises:
         InvalidInputError: An earlier call has arguments that are no JSON object.
@@ -92,7 +91,7 @@ def prompted_turns(
         results = []
         written.append(_with_calls(turn, _FORMS[form][1]) if turn.tool_calls else turn)
     written += _answered(results)
-    return _with_declarations(written, _declarations(tools, form, choice)) if tools else written
+    return with_instructions(written, _declarations(tools, form, demand)) if tools else written
 
 
 def _answered(results: list[str]) -> list[Message]:
@@ -105,15 +104,14 @@ def _with_calls(turn: Message, write: Callable[[ToolCall], str]) -> Message:
     return Message("assistant", f"{said}\n\n{calls}" if said else calls, name=turn.name, reasoning=turn.reasoning)
 
 
-def _declarations(tools: Sequence[Mapping[str, Any]], form: ToolFormat, choice: Any) -> str:
+def _declarations(tools: Sequence[Mapping[str, Any]], form: ToolFormat, demand: str) -> str:
     lines = "\n".join(json.dumps(tool, ensure_ascii=False, allow_nan=False) for tool in tools)
-    named = object_of(object_of(choice).get("function")).get("name")
-    demand = f"call the function {named}" if named else "call a function" if choice == "required" else ""
     said = _FORMS[form][0].replace("{tools}", lines)
-    return f"{said}\n\nYou MUST {demand} now." if demand else said
+    return f"{said}\n\n{demand}" if demand else said
 
 
-def _with_declarations(turns: list[Message], said: str) -> list[Message]:
+def with_instructions(turns: Sequence[Message], said: str) -> list[Message]:
+    """A conversation whose system turn says more."""
     if turns[0].role != "system":
         return [Message("system", said), *turns]
     return [Message("system", f"{text_of(turns[0].parts)}\n\n{said}"), *turns[1:]]

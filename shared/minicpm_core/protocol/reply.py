@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minicpm_core.errors import MalformedReplyError
 from minicpm_core.protocol.failures import error_in_body, excerpt, request_id_of
 from minicpm_core.protocol.fields import extras_of, list_of, number_of, object_of, objects_of, text_of
+from minicpm_core.protocol.forced import CallReader, check_called
 from minicpm_core.protocol.thinking import split_whole
 from minicpm_core.protocol.toolcalls import ToolCallAssembler
 from minicpm_core.protocol.tooltext import ToolTextSplitter
@@ -45,6 +46,8 @@ class ReplyContext:
         model: What was asked for.
         tools: The JSON schema of the parameters of each declared tool, by its name; none where the model has no tools
             to call, so that what looks like a call is text.
+        must_call: The tool that must be called, where that is to be checked.
+        call_as_json: The answer was asked for as a JSON object of a call.
     """
 
     title: str = "The server"
@@ -56,6 +59,14 @@ class ReplyContext:
     key_help: str = ""
     model: str = ""
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any], hash=False, repr=False)
+    must_call: str = ""
+    call_as_json: bool = False
+
+    def splitter(self) -> ToolTextSplitter | None:
+        """What finds the calls in one choice's text; `None` where there are no tools to call."""
+        if not self.tools:
+            return None
+        return CallReader(self.tools) if self.call_as_json else ToolTextSplitter(self.tools)
 
 
 def decode_json(data: bytes) -> Any:
@@ -131,6 +142,7 @@ def parse_completion(status: int, headers: Mapping[str, str], body: bytes, conte
 
     Raises:
         MalformedReplyError: The body is empty, HTML, no JSON, or has no choices or no readable message.
+        ToolCallError: A tool had to be called and was not.
         APIStatusError: The body is an error although the status is 200.
     """
     reply = parse_object(status, headers, body, context)
@@ -143,7 +155,7 @@ def parse_completion(status: int, headers: Mapping[str, str], body: bytes, conte
     if not all(_has_message(row) for row in rows):
         raise malformed(status, headers, body, context, "a choice without a message that can be read")
     choices = [_choice(row, number, context) for number, row in enumerate(rows)]
-    return Completion(
+    completion = Completion(
         choices=tuple(sorted(choices, key=lambda choice: choice.index)),
         usage=parse_usage(reply.get("usage")),
         model=text_of(reply.get("model")),
@@ -152,6 +164,8 @@ def parse_completion(status: int, headers: Mapping[str, str], body: bytes, conte
         created=number_of(reply.get("created")),
         extras=top_extras(reply),
     )
+    check_called(completion, context.must_call, context.title)
+    return completion
 
 
 def _has_message(raw: dict[str, Any]) -> bool:
@@ -192,9 +206,9 @@ def _choice(raw: dict[str, Any], number: int, context: ReplyContext) -> Choice:
 
 def take_text_calls(text: str, calls: ToolCallAssembler, context: ReplyContext) -> str:
     """The text without the tool calls in it, which are added to the others."""
-    if not context.tools:
+    splitter = context.splitter()
+    if splitter is None:
         return text
-    splitter = ToolTextSplitter(context.tools)
     return told_apart(splitter.feed(text) + splitter.finish(), calls)
 
 

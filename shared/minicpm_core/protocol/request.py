@@ -23,9 +23,10 @@ from minicpm_core.protocol.content import sampling_fields
 from minicpm_core.protocol.declarations import parameters_of
 from minicpm_core.protocol.estimate import check_fit
 from minicpm_core.protocol.fields import object_of, objects_of
+from minicpm_core.protocol.forced import settle_choice
 from minicpm_core.protocol.messages import normalise, render
 from minicpm_core.protocol.options import body_fields
-from minicpm_core.protocol.prompted import prompted_turns
+from minicpm_core.protocol.prompted import prompted_turns, with_instructions
 from minicpm_core.protocol.reply import ReplyContext
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from minicpm_core.backends import Backend
     from minicpm_core.config import ClientConfig, Timeouts
-    from minicpm_core.models import ToolFormat
     from minicpm_core.protocol.body import PiecedBody
     from minicpm_core.types import Message
 
@@ -166,9 +166,12 @@ def build_request(
     splicer = Splicer(_MARK)
     turns, fields = normalise(messages), body_fields(options)
     tools = _callable(fields)
-    prompted = _prompts_tools(config, backend, traits)
-    if prompted:
-        turns = prompted_turns(turns, *_without_tools(fields, card.tool_format))
+    may_prompt = "tools" in fields and config.tool_calling == "auto" and not _prompts_tools(config, backend, traits)
+    settled = settle_choice(fields, backend, prompted=_prompts_tools(config, backend, traits))
+    if settled.prompted:
+        turns = prompted_turns(turns, _without_tools(fields), card.tool_format, settled.demand)
+    elif settled.demand:
+        turns = with_instructions(turns, settled.demand)
     rendered = render(turns, backend=backend, splice=splicer.mark)
     body: dict[str, Any] = {"model": model, "messages": rendered, **fields}
     given = set(body)
@@ -195,10 +198,12 @@ def build_request(
             max_bytes=config.max_response_bytes,
             key_help=backend.key_help,
             model=model,
-            tools=tools if prompted else _callable(body),
+            tools=tools if settled.prompted else _callable(body),
+            must_call=settled.must_call,
+            call_as_json=settled.as_json,
         ),
         stream_options="stream_options" in body,
-        may_prompt_tools="tools" in fields and config.tool_calling == "auto",
+        may_prompt_tools=may_prompt,
     )
 
 
@@ -209,11 +214,12 @@ def _prompts_tools(config: ClientConfig, backend: Backend, traits: ServerTraits)
     return not (backend.takes_tools and traits.native_tools)
 
 
-def _without_tools(fields: dict[str, Any], form: ToolFormat) -> tuple[list[Any], ToolFormat, Any]:
-    """Take the tools out of the body's fields: those that may be called, how, and the choice among them."""
-    tools, choice = fields.pop("tools", []), fields.pop("tool_choice", None)
+def _without_tools(fields: dict[str, Any]) -> list[Any]:
+    """Take the tools, and what else is about them, out of the body's fields."""
+    fields.pop("tool_choice", None)
     fields.pop("parallel_tool_calls", None)
-    return ([] if choice == "none" else tools), form, choice
+    tools: list[Any] = fields.pop("tools", [])
+    return tools
 
 
 def _callable(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from minicpm_core.errors import APIError, MalformedReplyError, StreamInterrupted
 from minicpm_core.protocol.choices import ChoiceAssembler
 from minicpm_core.protocol.failures import error_in_body, request_id_of
 from minicpm_core.protocol.fields import number_of, object_of, text_of
+from minicpm_core.protocol.forced import check_called
 from minicpm_core.protocol.reply import (
     ReplyContext,
     decode_json,
@@ -251,7 +252,9 @@ class StreamDecoder:
             raise malformed(200, self._headers, self._head, self._context, "a stream without any choice")
         for choice in self._choices.values():
             choice.end(deltas)
-        self._completion = self.partial
+        completion = self.partial
+        check_called(completion, self._context.must_call, self._context.title)
+        self._completion = completion
         deltas.append(Delta(final=self._completion))
 
 
