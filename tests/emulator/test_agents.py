@@ -136,6 +136,11 @@ ARGUMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
      {"who": "Ada", "team": None}),
     ("Report for 'Ada'", {"who": {"type": "string"}, "limit": {"type": "integer", "default": 7}},
      {"who": "Ada", "limit": 7}),
+    ("Report to ada@example.com by 2026-05-04", {"to": {"type": "string", "format": "email"},
+     "by": {"type": "string", "format": "date"}}, {"to": "ada@example.com", "by": "2026-05-04"}),
+    ("Report: Alice is 30 and lives in Berlin.", {"name": {"type": "string"}, "age": {"type": "integer"},
+     "city": {"type": "string"}}, {"name": "Alice", "age": 30, "city": "Berlin"}),
+    ("Report the file notes.txt", {"path": {"type": "string"}}, {"path": "notes.txt"}),
     ("Report in red or blue", {"colours": {"type": "array", "items": {"enum": ["green", "blue", "red"]}}},
      {"colours": ["blue", "red"]}),
 ]  # fmt: skip
@@ -145,7 +150,9 @@ ARGUMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 def test_arguments_come_from_the_text_as_the_schema_wants_them(
     asker: Asker, asked: str, properties: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
-    assert called(asker.message(asked, tools=[tool("report", **properties)])) == [("report", arguments)]
+    report = tool("report")
+    report["function"]["parameters"] |= {"properties": properties, "required": list(properties)}
+    assert called(asker.message(asked, tools=[report])) == [("report", arguments)]
 
 
 def test_an_argument_that_nobody_asked_for_is_left_out(asker: Asker) -> None:

@@ -25,6 +25,12 @@ _LISTED = (
 _LIST = re.compile(rf"{_LISTED}(?:, {_LISTED})*,? (?:and|or|&|und|et|y) {_LISTED}", re.MULTILINE)
 _LISTED_ITEM = re.compile(_LISTED, re.MULTILINE)
 _NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:, -?\d+(?:\.\d+)?)*,? (?:and|or|&) -?\d+(?:\.\d+)?(?!\w)")
+_WHO = re.compile(r"\b([A-Z][\w'-]*(?: [A-Z][\w'-]*)*) (?:is|was|has|lives|works)\b")
+_NO_NAMES = frozenset({
+    "He", "Here", "How", "It", "She", "That", "The", "There", "This", "Today", "What", "When", "Where", "Which", "Who",
+    "Why",
+})  # fmt: skip
+_FILE = re.compile(r"(?<![\w@./])[\w/-]+\.[a-z]{2,4}(?![\w])", re.ASCII)
 _COUNTED = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)\s+([A-Za-z]{3,})\b")
 _WORDS = re.compile(r"\b\w[\w-]*(?:, \w[\w-]*)+,? (?:and|or) \w[\w-]*")
 _BETWEEN = re.compile(r",? (?:and|or) |, ")
@@ -105,6 +111,9 @@ def clues_in(text: str, known: dict[str, Any] | None = None) -> Clues:
         named.setdefault(match[1].lower(), next(group for group in match.groups()[1:] if group is not None).strip())
     for match in _COUNTED.finditer(text):
         named.setdefault(match[2].lower(), match[1])
+    who = next((match[1] for match in _WHO.finditer(text) if match[1] not in _NO_NAMES), None)
+    if who:
+        named.setdefault("name", who)
     called = _CALLED.search(text)
     quoted = [next(filter(None, match.groups())) for match in _QUOTED.finditer(text)]
     proper = [match[0].rstrip("'-") for match in _PROPER.finditer(text) if match[0] not in _COMMON]
@@ -112,12 +121,13 @@ def clues_in(text: str, known: dict[str, Any] | None = None) -> Clues:
         name = _QUOTED.match(text, called.end()) or _PROPER.match(text, called.end())
         if name:
             named["name"] = next(filter(None, name.groups()), name[0])
+    files = _FILE.findall(text)
     phrases = [match[1].strip() for match in _PHRASE.finditer(text)]
-    phrases = [phrase for phrase in phrases if not any(name in phrase for name in (*quoted, *proper))]
+    phrases = [phrase for phrase in phrases if not any(name in phrase for name in (*quoted, *proper, *files))]
     return Clues(
         text=text,
         named=named | (known or {}),
-        strings=iter(dict.fromkeys([*quoted, *proper, *phrases])),
+        strings=iter(dict.fromkeys([*quoted, *proper, *files, *phrases])),
         numbers=iter([float(match[0]) for match in _NUMBER.finditer(text)]),
     )
 

@@ -32,6 +32,12 @@ _FORMATS = {
     "uri": "https://example.org/",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+_SPOKEN_FORMATS = {
+    "date": re.compile(r"(?<!\d)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])(?!\d)"),
+    "email": re.compile(r"[A-Za-z0-9][\w+-]*@[A-Za-z0-9-]+\.[A-Za-z]{2,}", re.ASCII),
+    "uri": re.compile(r"https?://[A-Za-z0-9.-]+(?:/[\w/%=&?.~-]*[\w/])?", re.ASCII),
+}
+"""Formats that are looked for in the text."""
 _NULLABLE = "$nullable"
 """Marks a resolved schema of which null was an alternative."""
 _NARROWING = frozenset({"const", "format", "maxLength", "minLength", "pattern"})
@@ -177,9 +183,10 @@ class _Filler:
 
     def string(self, schema: Mapping[str, Any], name: str, depth: int) -> str | None:
         del depth
-        form = _FORMATS.get(str(schema.get("format")))
-        if form is not None:
-            return form
+        form = str(schema.get("format"))
+        if form in _FORMATS:
+            spoken = _SPOKEN_FORMATS[form].search(self.clues.text) if form in _SPOKEN_FORMATS else None
+            return spoken[0] if spoken else _FORMATS[form]
         named = self.clues.value(name)
         taken = named if named is not None else next(self.clues.strings, None)
         if taken is None:
