@@ -232,21 +232,28 @@ class ChatMiniCPM(MiniCPMSettings):
         self,
         schema: dict[str, Any] | type,
         *,
-        method: Method = "json_schema",
+        method: Method | None = None,
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """This model, answering in the form of a schema.
 
+        The answer is always checked here. One that does not fit is asked for once more, with what is wrong with it.
+
         Args:
             schema: A Pydantic class (then answers are its instances), a TypedDict, or a JSON schema with a title.
-            method: `json_schema` (the server holds the answer to the schema), `function_calling`, or `json_mode`
-                (some JSON: the prompt must say which).
+            method: `json_schema` (the server holds the answer to the schema), `function_calling`, `json_mode` (some
+                JSON: your prompt must say which), or `prompt` (the schema is told to the model in words); `None` for
+                the strictest that the server does not ignore. `json_schema` becomes `prompt` where it would be ignored.
             include_raw: Whether to give `{"raw", "parsed", "parsing_error"}` instead of raising what goes wrong in
                 reading the answer.
             strict: Passed on to the server with the schema; `None` leaves it out.
             **kwargs: Further arguments of each call.
+
+        Returns:
+            What raises `StructuredOutputError`, with the raw text, where no answer fits; `stream` gives the object as
+            it grows.
 
         Raises:
             InvalidInputError: The method is unknown, or the schema cannot be read.
