@@ -19,20 +19,20 @@ _PHRASE = re.compile(r"\b(?:about|in|at|for|from|of|to|into)\s+([^,;.!?\n]+)", r
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
 _SENTENCE = re.compile(r"\s*(.+?[.!?\u3002\uff01\uff1f](?=\s|$)|.+?$)", re.MULTILINE)
 _LISTED = (
-    r"""(?:"[^"\n]+"|(?<!\w)'[^'\n]+'(?!\w)|(?<![.!?:\n] )(?<!^)\b[A-ZÀ-ÖØ-Þ][\w'-]*(?: [A-ZÀ-ÖØ-Þ][\w'-]*)*"""
+    r"""(?:"[^"\n]+"|(?<!\w)'[^'\n]+'(?!\w)|(?<![.!?:\n] )(?<!^)\b[A-ZÀ-ÖØ-Þ][\w'-]*(?: [A-ZÀ-ÖØ-Þ][\w'-]*){0,4}"""
     r"""(?:, [A-Z]{2}\b)?)"""
 )
-_LIST = re.compile(rf"{_LISTED}(?:, {_LISTED})*,? (?:and|or|&|und|et|y) {_LISTED}", re.MULTILINE)
+_LIST = re.compile(rf"{_LISTED}(?:, {_LISTED}){{0,16}},? (?:and|or|&|und|et|y) {_LISTED}", re.MULTILINE)
 _LISTED_ITEM = re.compile(_LISTED, re.MULTILINE)
-_NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:, -?\d+(?:\.\d+)?)*,? (?:and|or|&) -?\d+(?:\.\d+)?(?!\w)")
-_WHO = re.compile(r"\b([A-Z][\w'-]*(?: [A-Z][\w'-]*)*) (?:is|was|has|lives|works)\b")
+_NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:, -?\d+(?:\.\d+)?){0,16},? (?:and|or|&) -?\d+(?:\.\d+)?(?!\w)")
+_WHO = re.compile(r"\b([A-Z][\w'-]*(?: [A-Z][\w'-]*){0,4}) (?:is|was|has|lives|works)\b")
 _NO_NAMES = frozenset({
     "He", "Here", "How", "It", "She", "That", "The", "There", "This", "Today", "What", "When", "Where", "Which", "Who",
     "Why",
 })  # fmt: skip
 _FILE = re.compile(r"(?<![\w@./])[\w/-]+\.[a-z]{2,4}(?![\w])", re.ASCII)
 _COUNTED = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)\s+([A-Za-z]{3,})\b")
-_WORDS = re.compile(r"\b\w[\w-]*(?:, \w[\w-]*)+,? (?:and|or) \w[\w-]*")
+_WORDS = re.compile(r"\b\w[\w-]*(?:, \w[\w-]*){1,16},? (?:and|or) \w[\w-]*")
 _BETWEEN = re.compile(r",? (?:and|or) |, ")
 _COMMON = frozenset({"A", "AI", "An", "I", "I'm", "JSON", "The", "Use", "Using"})
 

@@ -50,7 +50,7 @@ def declared_in(text: str, model: str) -> tuple[list[dict[str, Any]], CallStyle 
     Returns:
         Objects with `name`, `description` and `parameters`; none, and no style, where no tool is declared.
     """
-    listed = [tool for block in _DECLARATIONS.findall(text) for tool in _objects(block.splitlines())]
+    listed = [tool for block in _DECLARATIONS.findall(_to_the_last_end(text)) for tool in _objects(block.splitlines())]
     if listed:
         return listed, style_of(model)
     found = list(_react_tools(text)) if _REACT_FORM in text else []
@@ -59,7 +59,8 @@ def declared_in(text: str, model: str) -> tuple[list[dict[str, Any]], CallStyle 
 
 def without_declarations(text: str) -> str:
     """A text without the tools that it declares."""
-    return _DECLARATIONS.sub("", text)
+    declaring = _to_the_last_end(text)
+    return _DECLARATIONS.sub("", declaring) + text[len(declaring) :]
 
 
 def made_in(text: str) -> list[str]:
@@ -88,6 +89,11 @@ def cut(text: str) -> list[str]:
         pieces.append(text[at : at + size])
         at += size
     return pieces
+
+
+def _to_the_last_end(text: str) -> str:
+    """A text up to the last declaration's end: beyond it each opening tag would be searched for one in vain."""
+    return text[: text.rfind("</tools>") + len("</tools>")] if "</tools>" in text else ""
 
 
 def _objects(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
