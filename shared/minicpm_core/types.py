@@ -32,12 +32,15 @@ class ToolCall:
     Attributes:
         id: Unique within the answer. Made up by the client where a server sends none.
         name: The tool's name.
-        arguments: The arguments as the server wrote them: JSON text, not parsed and not repaired.
+        arguments: The arguments as the server wrote them: JSON text, not parsed.
+        repaired: `True` where that text was no JSON but for commas too many or line breaks inside strings, and
+            `arguments` is without them. Not done in a stream of `tool_calls`, whose pieces were handed on already.
     """
 
     id: str
     name: str
     arguments: str
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class ServerTraits:
         backend: The row that applies; `None` until it is known.
         stream_usage: Whether the server takes `stream_options`.
         inline_reasoning: Whether it sends thoughts in the content without an opening tag.
+        told_of_tools: Whether the caller was told that the model is not trained for tools.
         native_tools: Whether it takes `tools`, as far as is known.
         context_windows: Tokens that fit, by model id, where the server said so.
     """
@@ -63,6 +64,7 @@ class ServerTraits:
     stream_usage: bool = True
     inline_reasoning: bool = False
     native_tools: bool = True
+    told_of_tools: bool = False
     context_windows: dict[str, int] = field(default_factory=dict[str, int])
 
     def window_of(self, model: str) -> int | None:
@@ -166,6 +168,9 @@ def build_request(
     splicer = Splicer(_MARK)
     turns, fields = normalise(messages), body_fields(options)
     tools = _callable(fields)
+    if tools and not (card.tools or traits.told_of_tools):
+        traits.told_of_tools = True
+        _warn(f"{card.name} is not trained to call tools: expect calls that are wrong or missing.")
     may_prompt = "tools" in fields and config.tool_calling == "auto" and not _prompts_tools(config, backend, traits)
     settled = settle_choice(fields, backend, prompted=_prompts_tools(config, backend, traits))
     if settled.prompted:

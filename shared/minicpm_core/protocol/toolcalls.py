@@ -9,11 +9,12 @@ appearance, and keeps the arguments as text.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 from minicpm_core.protocol.fields import number_of, object_of, objects_of, text_of, written
+from minicpm_core.protocol.repair import repaired_arguments
 from minicpm_core.types import ToolCall, ToolCallDelta
 
 
@@ -32,9 +33,10 @@ class _Call:
     server_index: int | None
     server_id: str | None
     arguments: list[str] = field(default_factory=list[str])
+    repaired: bool = False
 
     def whole(self) -> ToolCall:
-        return ToolCall(self.id, self.name, "".join(self.arguments))
+        return ToolCall(self.id, self.name, "".join(self.arguments), self.repaired)
 
     def is_complete(self) -> bool:
         """Whether the arguments are a finished JSON object, so that what follows belongs to another call."""
@@ -76,11 +78,11 @@ class ToolCallAssembler:
     def feed_whole(self, calls: Any) -> None:
         """Take the `tool_calls` of a whole message: each entry is a call of its own, whatever its id and index."""
         for call in objects_of(calls):
-            self._begin(_read(call))
+            self._begin_whole(_read(call))
 
     def add(self, name: str, arguments: str) -> ToolCallDelta:
         """Take a call that came whole, from elsewhere than `tool_calls`; no later piece belongs to it."""
-        delta = self._begin(_Piece(None, None, name, arguments))
+        delta = self._begin_whole(_Piece(None, None, name, arguments))
         self._calls[-1].server_index, self._calls[-1].server_id = _NOT_THE_SERVERS, delta.id
         return delta
 
@@ -98,6 +100,12 @@ class ToolCallAssembler:
             return ToolCallDelta(number, None, None, piece.arguments)
         call.name = piece.name  # the name came after the first piece
         return ToolCallDelta(number, None, piece.name, piece.arguments)
+
+    def _begin_whole(self, piece: _Piece) -> ToolCallDelta:
+        repaired = repaired_arguments(piece.arguments)
+        delta = self._begin(piece if repaired is None else replace(piece, arguments=repaired))
+        self._calls[-1].repaired = repaired is not None
+        return delta
 
     def _begin(self, piece: _Piece) -> ToolCallDelta:
         own_id = piece.id if piece.id and piece.id not in self._ids else made_up_id()
