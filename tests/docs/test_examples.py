@@ -20,6 +20,8 @@ AGENTS = {
     "llama_index_workflow.py": ("[handoff {'to_agent': 'weather'", "weather: The tool get_weather", "degrees=21"),
 }
 """Scripts with agents, and some of what each prints."""
+ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py"}
+"""Tried in tests/langchain/test_agents.py."""
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
 
 
@@ -65,4 +67,4 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
 
 
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *ELSEWHERE}
