@@ -61,6 +61,9 @@ class MiniCPMSettings(BaseChatModel):
     """Of the API; else `MINICPM_BASE_URL`."""
     backend: str = "auto"
     """The kind of server, such as `vllm` or `llamacpp`; else `MINICPM_BACKEND`; `auto` finds out."""
+    tool_calling: str = "auto"
+    """How tools are declared: `native` in the request, `prompted` in the system turn, for servers that take none;
+    `auto` tries the first, and turns to the second where the server refuses it."""
     timeout: int | float | Timeouts | None = None
     """Seconds for each step of a request, or `Timeouts`, or what is shaped like `httpx.Timeout`. Also accepted as
     `request_timeout`."""

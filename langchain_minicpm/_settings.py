@@ -37,10 +37,11 @@ OPTIONS: Final = (
 """Fields of the model object that each request asks for unless the call says otherwise."""
 
 CONNECTION: Final = (
-    "model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", "http_client",
-    "async_http_client", *MEDIA_FIELDS,
+    "model", "api_key", "base_url", "backend", "tool_calling", "timeout", "max_retries", "default_headers",
+    "http_client", "async_http_client", *MEDIA_FIELDS,
 )  # fmt: skip
 """Fields of the model object of which its clients are made."""
+_HTTP_CLIENTS: Final = frozenset({"http_client", "async_http_client"})
 
 _connection = itemgetter(*CONNECTION)
 _mutable = itemgetter("default_headers", "media_hosts", "media_limits", "video_sampling")
@@ -96,7 +97,7 @@ def settle(given: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
     settled |= {name: plain(name, value) for name, value in settled.items()}
     config = config_of(settled)
     settled |= {"model": config.model, "base_url": config.base_url, "backend": config.backend}
-    settled["max_retries"] = config.max_retries
+    settled |= {"tool_calling": config.tool_calling, "max_retries": config.max_retries}
     if config.api_key is not None:
         settled["api_key"] = config.api_key.reveal()
     return settled
@@ -113,7 +114,7 @@ def plain(name: str, value: Any) -> Any:
 
 def config_of(values: Mapping[str, Any]) -> ClientConfig:
     """The core's settings from the fields of a model object."""
-    names = ("model", "api_key", "base_url", "backend", "timeout", "max_retries", "default_headers", *MEDIA_FIELDS)
+    names = (name for name in CONNECTION if name not in _HTTP_CLIENTS)
     return ClientConfig.create(**{name: values.get(name) for name in names})
 
 

@@ -27,6 +27,7 @@ class Settings(TypedDict, total=False):
     api_key: SecretStr | str | None
     base_url: str | None
     backend: str | None
+    tool_calling: str | None
     timeout: TimeoutSetting
     request_timeout: TimeoutSetting
     max_retries: int | None

@@ -15,12 +15,12 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as BaseModelV1
 
+from langchain_minicpm import ChatMiniCPM
 from minicpm_core import errors
 from tests.langchain.conftest import streamed, tool_pieces
 from tests.support.server import chunk, completion, whole
 
 if TYPE_CHECKING:
-    from langchain_minicpm import ChatMiniCPM
     from tests.support.server import ScriptedServer
 
 
@@ -131,6 +131,24 @@ def test_a_response_format_beside_tools(model: ChatMiniCPM, server: ScriptedServ
     model.bind_tools([get_weather], response_format=given).invoke("Hello")
     sent = server.requests[-1].json["response_format"]
     assert (sent["type"], sent["json_schema"]["name"]) == ("json_schema", "Joke")
+
+
+def test_tools_may_be_declared_in_the_system_turn(model: ChatMiniCPM, server: ScriptedServer) -> None:
+    """For servers that take none; calls are read from the text then, and what was set can be changed."""
+    call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+    server.answers[:] = [whole(completion(call))]
+    model.tool_calling = "prompted"
+    answer = model.bind_tools([get_weather]).invoke("Hello")
+    assert [(each["name"], each["args"]) for each in answer.tool_calls] == [("get_weather", {"city": "Paris"})]
+    assert "<tool_call>" not in answer.text
+    body = server.requests[-1].json
+    assert "tools" not in body
+    assert "get_weather" in body["messages"][0]["content"]
+    model.tool_calling = "native"
+    model.bind_tools([get_weather]).invoke("Hello")
+    assert "tools" in server.requests[-1].json
+    with pytest.raises(errors.ConfigurationError, match="telepathic"):
+        ChatMiniCPM(tool_calling="telepathic")
 
 
 def test_tools_stream(model: ChatMiniCPM, server: ScriptedServer) -> None:
