@@ -1,6 +1,6 @@
 """langchain-tests' own integration tests of a chat model, over real HTTP to the emulator.
 
-The tests of pictures fetch some from fixed addresses; here they get one that is drawn on the spot.
+The tests of pictures and documents fetch some from fixed addresses; here they get what is drawn on the spot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ THINKING = "MiniCPM-V-4.6-Thinking"
 def a_picture(url: str, **_: Any) -> httpx.Response:
     """What the tests get instead of fetching."""
     held = io.BytesIO()
-    Image.new("RGB", (320, 200), "red").save(held, "PNG")
+    Image.new("RGB", (320, 200), "red").save(held, "PDF" if url.endswith(".pdf") else "PNG")
     return httpx.Response(200, content=held.getvalue(), request=httpx.Request("GET", url))
 
 
@@ -57,6 +57,14 @@ class OnTheEmulator(ChatModelIntegrationTests):
 
     @property
     def supports_image_tool_message(self) -> bool:
+        return True
+
+    @property
+    def supports_pdf_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_pdf_tool_message(self) -> bool:
         return True
 
     @property
@@ -103,8 +111,3 @@ class TestHosted(OnTheEmulator):
 class TestLlamaServer(OnTheEmulator):
     dialect = "llamacpp"
     details: ClassVar[tuple[str, ...]] = ("cache_read_input",)
-
-    @property
-    def has_tool_choice(self) -> bool:
-        """A tool that is named need not be called by llama-server."""
-        return False
