@@ -37,6 +37,17 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "image_from_pil", "image_from_url", "image_grid", "load_image", "needs_io", "resolve_messages",
         "set_image_cache_bytes", "visual_tokens",
     ),
+    "minicpm_core.realtime": (
+        "DEFAULT_REALTIME_URL", "INPUT_RATE", "OUTPUT_RATE", "UNIT_SAMPLES", "AudioDelta", "BackendError",
+        "ChatAppend", "ChatMessage", "ChatPart", "Codec", "ConnectionLostError", "ContextFullError",
+        "ErrorEvent", "InputAppend", "Listen", "Metrics", "NotConnectedError", "OutputDelta", "QueueDone",
+        "QueueFullError", "QueueUpdate", "RealtimeClient", "RealtimeError", "RealtimeSession",
+        "RealtimeTimeoutError", "RealtimeTimeouts", "RealtimeUsage", "ResponseDone", "ResponseInterrupted",
+        "ServerEvent", "ServerShutdownError", "SessionClose", "SessionClosed", "SessionCreated",
+        "SessionEndedError", "SessionFailedError", "SessionInit", "SessionQueued", "SessionRejectedError",
+        "SessionStateError", "SessionTimeLimitError", "TextDelta", "Turn", "UnexpectedEventError",
+        "UnknownEvent", "Voice", "WavWriter", "WorkerBusyError", "f32_to_pcm16", "pcm16_to_f32", "to_wav",
+    ),
 }  # fmt: skip
 """What users may import. A name that comes or goes here is a change for the changelog."""
 

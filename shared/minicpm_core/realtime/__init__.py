@@ -1,3 +1,176 @@
-"""Realtime sessions with MiniCPM-o: its voice and its eyes, over a WebSocket."""
+"""Realtime sessions with MiniCPM-o: its voice and its eyes, over a WebSocket. Needs the extra `[realtime]`.
+
+Importing it opens nothing and imports neither asyncio nor websockets.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minicpm_core._lazy import lazily
+
+if TYPE_CHECKING:
+    from minicpm_core.realtime.client import RealtimeClient
+    from minicpm_core.realtime.client_events import (
+        ChatAppend,
+        ChatMessage,
+        ChatPart,
+        InputAppend,
+        SessionClose,
+        SessionInit,
+        Voice,
+    )
+    from minicpm_core.realtime.codec import Codec
+    from minicpm_core.realtime.errors import (
+        BackendError,
+        ConnectionLostError,
+        ContextFullError,
+        NotConnectedError,
+        QueueFullError,
+        RealtimeError,
+        RealtimeTimeoutError,
+        ServerShutdownError,
+        SessionEndedError,
+        SessionFailedError,
+        SessionRejectedError,
+        SessionStateError,
+        SessionTimeLimitError,
+        UnexpectedEventError,
+        WorkerBusyError,
+    )
+    from minicpm_core.realtime.events import (
+        INPUT_RATE,
+        OUTPUT_RATE,
+        UNIT_SAMPLES,
+        AudioDelta,
+        ErrorEvent,
+        Listen,
+        Metrics,
+        OutputDelta,
+        QueueDone,
+        QueueUpdate,
+        RealtimeUsage,
+        ResponseDone,
+        ResponseInterrupted,
+        ServerEvent,
+        SessionClosed,
+        SessionCreated,
+        SessionQueued,
+        TextDelta,
+        UnknownEvent,
+    )
+    from minicpm_core.realtime.samples import f32_to_pcm16, pcm16_to_f32
+    from minicpm_core.realtime.session import RealtimeSession
+    from minicpm_core.realtime.settings import DEFAULT_REALTIME_URL, RealtimeTimeouts
+    from minicpm_core.realtime.turns import Turn
+    from minicpm_core.realtime.wav import WavWriter, to_wav
+
+__all__ = [
+    "DEFAULT_REALTIME_URL",
+    "INPUT_RATE",
+    "OUTPUT_RATE",
+    "UNIT_SAMPLES",
+    "AudioDelta",
+    "BackendError",
+    "ChatAppend",
+    "ChatMessage",
+    "ChatPart",
+    "Codec",
+    "ConnectionLostError",
+    "ContextFullError",
+    "ErrorEvent",
+    "InputAppend",
+    "Listen",
+    "Metrics",
+    "NotConnectedError",
+    "OutputDelta",
+    "QueueDone",
+    "QueueFullError",
+    "QueueUpdate",
+    "RealtimeClient",
+    "RealtimeError",
+    "RealtimeSession",
+    "RealtimeTimeoutError",
+    "RealtimeTimeouts",
+    "RealtimeUsage",
+    "ResponseDone",
+    "ResponseInterrupted",
+    "ServerEvent",
+    "ServerShutdownError",
+    "SessionClose",
+    "SessionClosed",
+    "SessionCreated",
+    "SessionEndedError",
+    "SessionFailedError",
+    "SessionInit",
+    "SessionQueued",
+    "SessionRejectedError",
+    "SessionStateError",
+    "SessionTimeLimitError",
+    "TextDelta",
+    "Turn",
+    "UnexpectedEventError",
+    "UnknownEvent",
+    "Voice",
+    "WavWriter",
+    "WorkerBusyError",
+    "f32_to_pcm16",
+    "pcm16_to_f32",
+    "to_wav",
+]
+
+_HOMES = {
+    "AudioDelta": "events",
+    "BackendError": "errors",
+    "ChatAppend": "client_events",
+    "ChatMessage": "client_events",
+    "ChatPart": "client_events",
+    "Codec": "codec",
+    "ConnectionLostError": "errors",
+    "ContextFullError": "errors",
+    "DEFAULT_REALTIME_URL": "settings",
+    "ErrorEvent": "events",
+    "INPUT_RATE": "events",
+    "InputAppend": "client_events",
+    "Listen": "events",
+    "Metrics": "events",
+    "NotConnectedError": "errors",
+    "OUTPUT_RATE": "events",
+    "OutputDelta": "events",
+    "QueueDone": "events",
+    "QueueFullError": "errors",
+    "QueueUpdate": "events",
+    "RealtimeClient": "client",
+    "RealtimeError": "errors",
+    "RealtimeSession": "session",
+    "RealtimeTimeoutError": "errors",
+    "RealtimeTimeouts": "settings",
+    "RealtimeUsage": "events",
+    "ResponseDone": "events",
+    "ResponseInterrupted": "events",
+    "ServerEvent": "events",
+    "ServerShutdownError": "errors",
+    "SessionClose": "client_events",
+    "SessionClosed": "events",
+    "SessionCreated": "events",
+    "SessionEndedError": "errors",
+    "SessionFailedError": "errors",
+    "SessionInit": "client_events",
+    "SessionQueued": "events",
+    "SessionRejectedError": "errors",
+    "SessionStateError": "errors",
+    "SessionTimeLimitError": "errors",
+    "TextDelta": "events",
+    "Turn": "turns",
+    "UNIT_SAMPLES": "events",
+    "UnexpectedEventError": "errors",
+    "UnknownEvent": "events",
+    "Voice": "client_events",
+    "WavWriter": "wav",
+    "WorkerBusyError": "errors",
+    "f32_to_pcm16": "samples",
+    "pcm16_to_f32": "samples",
+    "to_wav": "wav",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -268,3 +268,14 @@ class UnknownEvent(ServerEvent):
     """
 
     type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseInterrupted(ServerEvent):
+    """The session's own, not a server's: `interrupt` was called, and the rest of this turn is dropped. Stop playing.
+
+    Attributes:
+        response_id: Of the turn.
+    """
+
+    response_id: str

@@ -25,8 +25,8 @@ from minicpm_core.realtime.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from minicpm_core.errors import APIError
     from minicpm_core.realtime.client_events import ClientEvent
-    from minicpm_core.realtime.errors import RealtimeError
     from minicpm_core.realtime.events import Generation, Mode, ServerEvent
 
 
@@ -88,7 +88,7 @@ class Machine:
     def __init__(self, *, mode: Mode, generation: Generation = 2) -> None:
         self.state = State.CONNECTING
         self.created: heard.SessionCreated | None = None
-        self.error: RealtimeError | None = None
+        self.error: APIError | None = None
         self._append = _APPENDS[mode]
         self._fatal = generation != 1
         self._mode = mode
@@ -138,7 +138,7 @@ class Machine:
         message = _LATE[phase].format(seconds=f"{seconds:g}")
         self.fail(RealtimeTimeoutError(message, phase=phase, state=str(self.state), retryable=phase == "open"))
 
-    def fail(self, error: RealtimeError) -> None:
+    def fail(self, error: APIError) -> None:
         """End the session with an error, unless it has ended already."""
         if self.state is not State.CLOSED:
             self.error = error

@@ -1,0 +1,80 @@
+"""What the model said, turn by turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minicpm_core.realtime.events import AudioDelta, Listen, ResponseDone, ResponseInterrupted, TextDelta
+
+if TYPE_CHECKING:
+    from minicpm_core.realtime.events import ServerEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn of the model's.
+
+    Attributes:
+        response_id: Its name.
+        text: What it said.
+        audio: How it sounds: float32 in little-endian order, 24 kHz, one channel. Empty where it did not speak.
+        interrupted: Whether it was broken off: by `interrupt`, or by the end of the session.
+    """
+
+    response_id: str | None
+    text: str
+    audio: bytes = field(repr=False)
+    interrupted: bool = False
+
+
+class TurnCollector:
+    """Gathers events into turns.
+
+    A turn ends when the model listens again, when another one begins, at the end of an answer in a chat session, and
+    when it is interrupted. Sound that comes after that is a turn of the same name: nothing is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._open = False
+        self._id: str | None = None
+        self._text: list[str] = []
+        self._audio: list[bytes] = []
+
+    def take(self, event: ServerEvent) -> list[Turn]:
+        """The turns that an event ends: none or one, or two in a chat session."""
+        if isinstance(event, TextDelta | AudioDelta):
+            ended = self.end(interrupted=False) if self._open and event.response_id != self._id else []
+            self._begin(event.response_id)
+            if isinstance(event, TextDelta):
+                self._text.append(event.text)
+            else:
+                self._audio.append(event.audio)
+            return ended
+        if isinstance(event, ResponseDone):
+            return self._done(event)
+        if isinstance(event, Listen | ResponseInterrupted):
+            return self.end(interrupted=isinstance(event, ResponseInterrupted))
+        return []
+
+    def end(self, *, interrupted: bool = True) -> list[Turn]:
+        """The turn that has begun, if there is one."""
+        if not self._open:
+            return []
+        turn = Turn(
+            response_id=self._id, text="".join(self._text), audio=b"".join(self._audio), interrupted=interrupted
+        )
+        self._open = False
+        self._text, self._audio = [], []
+        return [turn]
+
+    def _begin(self, response_id: str | None) -> None:
+        self._open, self._id = True, response_id
+
+    def _done(self, event: ResponseDone) -> list[Turn]:
+        """The whole answer is said again at its end; what was not streamed is only there."""
+        ended = self.end(interrupted=False) if self._open and event.response_id != self._id else []
+        self._begin(event.response_id)
+        self._text = [event.text] if event.text else self._text
+        self._audio = [event.audio] if event.audio is not None and not self._audio else self._audio
+        return ended + self.end(interrupted=False)
