@@ -102,7 +102,8 @@ def test_options(wire: Wire, backend: str, of_model: dict[str, Any], of_call: di
     for mode in MODES:
         langchain, llama_index = outcomes(wire, backend, mode, of_model, of_call)
         assert langchain == llama_index
-        assert bool(langchain.sent) is (langchain.refused is None)
+        answered = langchain.refused is None or langchain.refused.startswith("ToolCallError")  # a call was wanted
+        assert bool(langchain.sent) is answered
 
 
 @settings(max_examples=100)

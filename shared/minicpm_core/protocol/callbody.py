@@ -172,5 +172,5 @@ def _outside(text: str, found: list[re.Match[str]]) -> Iterator[str]:
 
 def _unwrapped(value: str) -> str:
     """A value without the line breaks that the template puts around it."""
-    value = value.removeprefix("\r").removeprefix("\n")
-    return value.removesuffix("\n").removesuffix("\r")
+    line_end = "\r\n" if value.startswith("\r\n") else "\n"
+    return value.removeprefix(line_end).removesuffix(line_end)
