@@ -76,7 +76,7 @@ def outcomes(
     ids=str,
 )
 def test_declared_tools(wire: Wire, backend: str, mode: str, options: dict[str, Any]) -> None:
-    """Tools that are given as JSON are sent as they are where the server honours the choice; always the same is sent."""
+    """Both send the same: tools that are given as JSON as they are, where the server honours the choice."""
     langchain, llama_index = outcomes(wire, backend, mode, TOOLS, [declared(each) for each in TOOLS], **options)
     assert langchain == llama_index
     choice = options.get("tool_choice", "auto")
