@@ -246,7 +246,6 @@ async def test_recorded_frames_cut_into_fragments_are_the_same_events(case: str)
             text = json.dumps({**line.frame, "extra": "你好"}, ensure_ascii=False)
             step = max(size, len(text) // 200)
             await peer.socket.send(text[at : at + step] for at in range(0, len(text), step))
-        await peer.socket.wait_closed()
 
     seen: list[events.ServerEvent] = []
     async with gateway(script) as found:
