@@ -25,7 +25,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "MiniCPMError", "MiniCPMWarning", "ModelCard", "ModelInfo", "ModelNotFoundError", "NotFoundError",
         "PermissionDeniedError", "PromptTooLongError", "QuotaExceededError", "RateLimitError", "Secret",
         "ServerError", "ServerTraits", "StreamInterruptedError", "StructuredOutputError", "TextPart", "Timeouts",
-        "ToolCall", "ToolCallDelta", "UnprocessableMediaError", "UnsupportedContentError",
+        "ToolCall", "ToolCallDelta", "ToolCallError", "UnprocessableMediaError", "UnsupportedContentError",
         "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
     ),
     "minicpm_core.emulator": (
