@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,7 +146,7 @@ def test_an_answer_that_is_a_call_is_read_as_one(text: str) -> None:
 @pytest.mark.parametrize("context", [_FORCED, _CHECKED], ids=["as JSON", "in words"])
 @pytest.mark.parametrize("text", ["It is sunny.", '{"name": "other", "arguments": {}}', _CALL[:-9]])
 def test_an_answer_without_the_call_is_an_error_that_has_it(text: str, context: ReplyContext) -> None:
-    for ask in (lambda: _whole(text, context), lambda: _stream(text, context, 3)):
+    for ask in (partial(_whole, text, context), partial(_stream, text, context, 3)):
         with pytest.raises(ToolCallError, match="was to call get_weather and did not") as caught:
             ask()
         assert caught.value.partial is not None
