@@ -212,7 +212,9 @@ def test_what_was_learned_of_the_server_outlives_other_changes(server: ScriptedS
 def test_secrets_are_nowhere_to_be_seen(secret: str) -> None:
     llm = secretive()
     shown = [repr(llm), str(llm), json.dumps(llm.to_dict()), llm.to_json(), llm.json(), repr(llm.dict())]
-    shown += [llm.model_dump_json(), repr(llm.to_payload()), repr(llm.metadata), repr(vars(llm)["api_key"])]
+    shown += [llm.model_dump_json(), repr(llm.metadata), repr(vars(llm)["api_key"])]
+    if hasattr(llm, "to_payload"):  # the oldest version that is supported has none
+        shown.append(repr(llm.to_payload()))
     shown += [repr(pickle.dumps(llm)), repr(pickle.dumps(copy.deepcopy(llm)))]
     assert [text for text in shown if secret in text] == []
 
