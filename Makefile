@@ -16,7 +16,7 @@ FIND_PYTHON = for python in $(CANDIDATES) ""; do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts tests lowest bench dist lock clean environment
+.PHONY: help demo test lint types contracts tests rag lowest bench dist lock clean environment
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,11 @@ tests: $(ENVIRONMENT) ## pytest, with branch coverage of the core (PYTEST="-k im
 	@echo "== branch coverage of minicpm_core"
 	@$(BIN)/coverage report
 
+rag: ## pytest of tests/rag: real stores, Ray, notebooks and an app, in .venv-rag
+	@$(FIND_PYTHON); "$$python" requirements/install.py .venv-rag requirements/rag.lock
+	@echo "== pytest, real stores"
+	@.venv-rag/bin/python -m pytest -q tests/rag $(PYTEST)
+
 lowest: ## pytest on the oldest supported versions, in .venv-lowest
 	@$(FIND_PYTHON); "$$python" requirements/install.py .venv-lowest requirements/lowest.lock
 	@echo "== pytest, lowest versions"
@@ -65,17 +70,19 @@ dist: $(ENVIRONMENT) ## Build the sdist, and the wheel from it, into dist/
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url pyproject.toml
 lock: ## Compile requirements/*.lock anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "uv is needed: pip install uv, or make lock UV=/path/to/uv" >&2; exit 1; }
-	$(COMPILE) --all-extras --group dev --override requirements/overrides.txt --generate-hashes \
+	$(COMPILE) --extra all --extra audio --group dev --override requirements/overrides.txt --generate-hashes \
 	  --output-file requirements/dev.lock
 	$(COMPILE) --extra all --resolution lowest-direct --no-annotate --output-file requirements/lowest.constraints.tmp
 	$(COMPILE) --extra all --group test --constraint requirements/lowest.constraints.tmp --generate-hashes \
 	  --output-file requirements/lowest.lock
 	$(COMPILE) --extra langchain --extra llama-index --extra media --group bench --override requirements/overrides.txt --constraint requirements/dev.lock \
 	  --no-annotate --generate-hashes --output-file requirements/bench.lock
+	$(COMPILE) --extra all --extra audio --extra ray --group rag --override requirements/rag-overrides.txt --constraint requirements/dev.lock \
+	  --no-annotate --generate-hashes --output-file requirements/rag.lock
 	@rm -f requirements/lowest.constraints.tmp
 
 clean: ## Remove what the targets above made
-	rm -rf .venv .venv.lock .venv-lowest .venv-lowest.lock .venv-bench .venv-bench.lock .nox dist build .coverage .coverage.* \
+	rm -rf .venv .venv.lock .venv-lowest .venv-lowest.lock .venv-bench .venv-bench.lock .venv-rag .venv-rag.lock .nox dist build .coverage .coverage.* \
 	  .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .benchmarks
 
 environment:

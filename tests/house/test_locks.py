@@ -16,7 +16,7 @@ from tests.house.support import ROOT
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-LOCKS = ("bench.lock", "dev.lock", "lowest.lock")
+LOCKS = ("bench.lock", "dev.lock", "lowest.lock", "rag.lock")
 _PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -32,14 +32,18 @@ def _pins(lock: str) -> dict[str, set[Version]]:
     return pins
 
 
+_OPTIONAL: dict[str, list[str]] = _PROJECT["project"]["optional-dependencies"]
+_HEAVY = frozenset({"audio", "ray"})
+"""Extras that `all` leaves out: they need a system's library, or weigh more than all the rest."""
+
+_ALL = frozenset(_OPTIONAL) - _HEAVY - {"all"}
 _BENCHMARKED = frozenset({"langchain", "llama-index", "media"})
 """Extras of the benchmarks' environment: what most users install."""
 
 
-def _runtime(extras: Collection[str] = ()) -> list[Requirement]:
-    """The requirements of the project and of some extras, or of all but the one that only collects the others."""
-    optional = _PROJECT["project"]["optional-dependencies"]
-    chosen = [optional[name] for name in optional if (name in extras if extras else name != "all")]
+def _runtime(extras: Collection[str]) -> list[Requirement]:
+    """The requirements of the project and of some extras."""
+    chosen = [_OPTIONAL[name] for name in extras]
     lists = [_PROJECT["project"]["dependencies"], *chosen]
     return [Requirement(text) for texts in lists for text in texts]
 
@@ -68,7 +72,12 @@ def test_no_index_or_host_is_named(lock: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "group", "extras"),
-    [("bench.lock", "bench", _BENCHMARKED), ("dev.lock", "dev", ()), ("lowest.lock", "test", ())],
+    [
+        ("bench.lock", "bench", _BENCHMARKED),
+        ("dev.lock", "dev", _ALL | {"audio"}),
+        ("lowest.lock", "test", _ALL),
+        ("rag.lock", "rag", _ALL | _HEAVY),
+    ],
 )
 def test_the_locks_satisfy_the_project(lock: str, group: str, extras: Collection[str]) -> None:
     """A change of pyproject.toml was followed by `make lock`."""
@@ -81,6 +90,6 @@ def test_the_locks_satisfy_the_project(lock: str, group: str, extras: Collection
 def test_the_lowest_lock_pins_the_declared_lower_bounds() -> None:
     """So that what is declared is what `make lowest` tests."""
     pins = _pins("lowest.lock")
-    for need in _runtime():
+    for need in _runtime(_ALL):
         (bound,) = (Version(spec.version) for spec in need.specifier if spec.operator == ">=")
         assert pins[canonicalize_name(need.name)] == {bound}, need
