@@ -116,6 +116,9 @@ def _raw_choice(choice: Choice) -> dict[str, Any]:
         known["logprobs"] = choice.logprobs
     if choice.reasoning_promoted:
         known["reasoning_promoted"] = True
+    repaired = [call.id for call in choice.tool_calls if call.repaired]
+    if repaired:
+        known["repaired_tool_calls"] = repaired
     return dict(choice.extras) | known
 
 

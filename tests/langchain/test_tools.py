@@ -302,3 +302,21 @@ def test_what_cannot_be_is_an_error(model: ChatMiniCPM) -> None:
         model.with_structured_output({"properties": {}})
     with pytest.raises(errors.InvalidInputError):
         model.with_structured_output(3)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_arguments_that_were_repaired_are_marked(model: ChatMiniCPM, server: ScriptedServer, way: str) -> None:
+    """Whole and streamed alike: the call is one that can be made, and the metadata says that it was mended."""
+    slip = '{"city": "Par\nis",}'
+    call = {"id": "call-1", "function": {"name": "get_weather", "arguments": slip}}
+    if way == "invoke":
+        server.answers = [whole(completion(choices=[{"message": {"content": None, "tool_calls": [call]}}]))]
+        got = model.invoke("Hello")
+    else:
+        server.answers = [tool_pieces(slip[:9], slip[9:13], slip[13:-1], slip[-1:])]
+        first, *others = model.stream("Hello")
+        assert isinstance(first, AIMessageChunk)
+        got = first.__add__(others)
+    assert [each["args"] for each in got.tool_calls] == [{"city": "Par\nis"}]
+    assert got.invalid_tool_calls == []
+    assert got.response_metadata["repaired_tool_calls"] == ["call-1"]

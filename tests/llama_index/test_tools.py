@@ -251,3 +251,17 @@ def test_blocks_of_other_integrations_are_read() -> None:
     block = ToolCallBlock(tool_call_id=None, tool_name="add", tool_kwargs='{"a": 1}')
     (selection,) = tool_selections(ChatMessage(role=MessageRole.ASSISTANT, blocks=[block]))
     assert (selection.tool_id, selection.tool_kwargs) == ("add", {"a": 1})
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_arguments_that_were_repaired_are_marked(streaming: bool, llm: MiniCPM, server: ScriptedServer) -> None:
+    slip = '{"a": 1, "b": 2,}'
+    if streaming:
+        server.answers = [streamed(*call_chunks(slip[:8], slip[8:-1], slip[-1:]))]
+        *_, response = llm.stream_chat_with_tools(TOOLS, "What is 1 + 2?")
+    else:
+        server.answers = [whole(answer(tool_calls=[tool_call(arguments=slip)]))]
+        response = llm.chat_with_tools(TOOLS, "What is 1 + 2?")
+    (selection,) = llm.get_tool_calls_from_response(response)
+    assert selection.tool_kwargs == {"a": 1, "b": 2}
+    assert cast("Any", response.raw)["choices"][0]["repaired_tool_calls"] == [selection.tool_id]
