@@ -14,7 +14,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -50,13 +50,19 @@ def act(state: MessagesState) -> dict[str, Any]:
     wanted = [{"tool": call["name"], "arguments": call["args"]} for call in calls if call["name"] in ASK_FIRST]
     # On resuming, this node runs again from its start, and interrupt() gives the answer: so nothing is done before it.
     allowed = not wanted or interrupt(wanted) == "yes"
-    results = [
-        TOOLS[call["name"]].invoke(call)
-        if allowed or call["name"] not in ASK_FIRST
-        else ToolMessage("The user does not want that.", tool_call_id=call["id"], name=call["name"], status="error")
-        for call in calls
-    ]
-    return {"messages": results}
+    return {"messages": [carried_out(call, allowed=allowed) for call in calls]}
+
+
+def carried_out(call: ToolCall, *, allowed: bool) -> ToolMessage:
+    """What comes of a call: a tool's result, or why there is none."""
+    name = call["name"]
+    if name in TOOLS and (allowed or name not in ASK_FIRST):
+        result: ToolMessage = TOOLS[name].invoke(call)
+        return result
+    why = (
+        "The user does not want that." if name in TOOLS else f"There is no tool {name!r}."
+    )  # small models make some up
+    return ToolMessage(why, tool_call_id=call["id"], name=name, status="error")
 
 
 def build(saver: BaseCheckpointSaver[Any]) -> CompiledStateGraph[Any, Any, Any, Any]:

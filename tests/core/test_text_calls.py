@@ -14,7 +14,7 @@ from minicpm_core.errors import StreamInterruptedError
 from minicpm_core.protocol.reply import ReplyContext, parse_completion
 from minicpm_core.protocol.stream import StreamDecoder
 from tests.core.support import decode, first_of, prepare
-from tests.support.server import sse
+from tests.support.server import chunk, sse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,3 +146,15 @@ def test_a_request_with_tools_reads_calls_in_the_text() -> None:
     assert prepare(tools=[_TOOL]).context.tools == {"get_weather": _SCHEMA}
     assert prepare(tools=[_TOOL], tool_choice="none").context.tools == {}
     assert prepare().context.tools == {}
+
+
+def test_a_closing_tag_of_thoughts_in_an_argument_is_part_of_the_argument() -> None:
+    call = '<tool_call>\n{"name": "look", "arguments": {"at": "a </think> b"}}\n</tool_call>'
+    body = json.dumps({"choices": [{"message": {"content": call}, "finish_reason": "stop"}]}).encode()
+    whole = parse_completion(200, {}, body, ReplyContext(tools={"look": {}})).choices[0]
+    streamed = first_of(
+        decode(chunk(call[:50]), chunk(call[50:]), chunk(finish="stop"), context=ReplyContext(tools={"look": {}}))
+    )
+    for choice in (whole, streamed):
+        assert (choice.text, choice.reasoning) == ("", "")
+        assert [json.loads(each.arguments) for each in choice.tool_calls] == [{"at": "a </think> b"}]

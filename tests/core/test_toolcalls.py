@@ -248,3 +248,15 @@ def test_any_numbering_gives_the_calls_that_were_made(
                 )
             ])  # fmt: skip
     assert _told(_assemble(*deltas)) == [(name, json.dumps(arguments)) for name, arguments in calls]
+
+
+def test_the_pieces_of_a_call_that_share_a_delta_are_one() -> None:
+    """Frameworks join the pieces of different deltas, and not those within one."""
+    first = {"index": 0, "id": "a", "function": {"name": "look", "arguments": ""}}
+    more = [{"index": 0, "function": {"arguments": piece}} for piece in ('{"x"', ": 1}")]
+    other = {"index": 1, "id": "b", "function": {"name": "zoom", "arguments": "{}"}}
+    pieces = ToolCallAssembler().feed([first, more[0], other, more[1]])
+    assert [(piece.index, piece.name, piece.arguments) for piece in pieces] == [
+        (0, "look", '{"x": 1}'),
+        (1, "zoom", "{}"),
+    ]

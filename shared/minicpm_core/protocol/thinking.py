@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 OPEN = "<think>"
 CLOSE = "</think>"
+_CALL = "<tool_call>"
 _BREAKS = "\r\n"
 _QUOTES = frozenset("`'\"")
 
@@ -168,7 +169,8 @@ def split_whole(content: str, reasoning: str, *, expected: bool, truncated: bool
     """Reasoning and text of a whole reply.
 
     A lone `</think>` ends thoughts also where none were asked for, since some servers do not know the switch; then,
-    though, one that stands in quotes or closes a `<think>` in mid-sentence is what the answer talks about.
+    though, one that stands in quotes, in the arguments of a call or closes a `<think>` in mid-sentence is what the
+    answer talks about.
 
     Args:
         content: The reply's content.
@@ -186,4 +188,4 @@ def split_whole(content: str, reasoning: str, *, expected: bool, truncated: bool
 def _has_lone_close(content: str) -> bool:
     before, tag, after = content.partition(CLOSE)
     quoted = before[-1:] in _QUOTES and before[-1:] == after[:1]
-    return bool(tag) and not quoted and OPEN not in before
+    return bool(tag) and not quoted and OPEN not in before and _CALL not in before

@@ -86,8 +86,13 @@ class ToolCallAssembler:
         return bool(self._calls)
 
     def feed(self, pieces: Any) -> tuple[ToolCallDelta, ...]:
-        """Take the `tool_calls` of a delta and give its pieces with our numbers."""
-        return tuple(self._take(_read(piece)) for piece in objects_of(pieces))
+        """Take the `tool_calls` of a delta and give its pieces with our numbers, one for each call."""
+        taken: dict[int, ToolCallDelta] = {}
+        for piece in objects_of(pieces):
+            delta = self._take(_read(piece))
+            before = taken.get(delta.index)
+            taken[delta.index] = delta if before is None else _joined(before, delta)
+        return tuple(taken.values())
 
     def feed_whole(self, calls: Any) -> None:
         """Take the `tool_calls` of a whole message: each entry is a call of its own, whatever its id and index."""
@@ -151,6 +156,10 @@ class ToolCallAssembler:
             if same:
                 return None if _begins_another(call, piece) else number
         return None
+
+
+def _joined(first: ToolCallDelta, second: ToolCallDelta) -> ToolCallDelta:
+    return ToolCallDelta(first.index, first.id, first.name or second.name, first.arguments + second.arguments)
 
 
 def _read(piece: dict[str, Any]) -> _Piece:
