@@ -151,14 +151,14 @@ async def test_a_microphone_that_is_too_fast_waits() -> None:
 async def test_an_interruption_drops_what_waits_and_is_in_the_history() -> None:
     interface = QueueVoiceInterface()
     told = Told()
-    async with gateway(talker("One two three four five.")) as found:
-        async with agent_of(found, interface=interface, on_message=told) as agent:
-            await ask(agent, 1)
-            heard = interface.heard()
-            assert await anext(heard) == SPOKEN
-            await agent.interrupt()
-            await agent.send(QUIET)
-            message = await told.messages.get()
+    five = gateway(talker("One two three four five."))
+    async with five as found, agent_of(found, interface=interface, on_message=told) as agent:
+        await ask(agent, 1)
+        heard = interface.heard()
+        assert await anext(heard) == SPOKEN
+        await agent.interrupt()
+        await agent.send(QUIET)
+        message = await told.messages.get()
     assert message.content == "One "
     assert message.additional_kwargs["interrupted"]
     assert found.peers[0].heard[-2]["input"]["force_listen"] is True
