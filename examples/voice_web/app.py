@@ -36,6 +36,8 @@ from minicpm_core.realtime import (
     RealtimeClient,
     RealtimeSession,
     ResponseInterrupted,
+    ServerEvent,
+    SessionReplaced,
     TextDelta,
 )
 
@@ -46,6 +48,13 @@ PAGE = Path(__file__).with_name("index.html")
 PROMPT = "You are a friendly partner in a conversation. Be brief."
 MOST_BYTES = 64_000
 """A second of sound: more in one message is not taken."""
+
+KINDS: dict[type[ServerEvent], str] = {
+    Listen: "listen",
+    ResponseInterrupted: "interrupted",
+    SessionReplaced: "forgotten",  # the session reached its limit, and another one took its place
+}
+"""What the page calls the events that have neither words nor sound."""
 
 
 class Voices:
@@ -89,7 +98,7 @@ class Conversation:
 
     def __init__(self, socket: WebSocket, client: RealtimeClient) -> None:
         self.socket = socket
-        self.session = client.session(system_prompt=PROMPT, on_queue=self.queued)
+        self.session = client.session(system_prompt=PROMPT, on_limit="rollover", on_queue=self.queued)
         self.ready = asyncio.Event()
         self.telling: set[asyncio.Task[None]] = set()
         self.turns: dict[str | None, int] = {}
@@ -144,9 +153,9 @@ class Conversation:
                 elif isinstance(event, TextDelta):
                     turn = self.turn(event.response_id)
                     await self.socket.send_json({"type": "text", "turn": turn, "text": event.text})
-                elif isinstance(event, Listen | ResponseInterrupted):
-                    kind = "listen" if isinstance(event, Listen) else "interrupted"
-                    await self.socket.send_json({"type": kind, "turn": self.turns.get(event.response_id)})
+                elif type(event) in KINDS:
+                    turn = self.turns.get(getattr(event, "response_id", None))
+                    await self.socket.send_json({"type": KINDS[type(event)], "turn": turn})
 
     def turn(self, response_id: str | None) -> int:
         """The number of a turn."""

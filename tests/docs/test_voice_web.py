@@ -148,8 +148,10 @@ async def test_who_comes_when_all_is_taken_is_told(site: str) -> None:
             with pytest.raises(ConnectionClosed):
                 await heard(third, "never")
         assert third.close_code == 1013
-    async with page(site) as again:
-        await heard(again, "ready")
+    kind = ""
+    while kind != "ready":  # as soon as the first two have said goodbye to the gateway
+        async with page(site) as again:
+            kind = (await heard(again, "ready", "error"))[-1]["type"]
 
 
 async def test_a_page_that_leaves_ends_the_session(site: str, emulator: EmulatorServer) -> None:
