@@ -11,6 +11,9 @@ Example:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from minicpm_core._lazy import lazily
 from minicpm_core._version import __version__
 
 try:
@@ -22,4 +25,11 @@ except ModuleNotFoundError as error:
         'llama_index_minicpm needs llama-index-core. Install it with: pip install "minicpm-integrations[llama-index]"'
     ) from error
 
-__all__ = ["MiniCPM", "__version__"]
+if TYPE_CHECKING:
+    from llama_index_minicpm.voice_agent import MiniCPMVoiceAgent, MiniCPMVoiceAgentWebsocket, QueueVoiceInterface
+
+__all__ = ["MiniCPM", "MiniCPMVoiceAgent", "MiniCPMVoiceAgentWebsocket", "QueueVoiceInterface", "__version__"]
+
+_HOMES = dict.fromkeys(["MiniCPMVoiceAgent", "MiniCPMVoiceAgentWebsocket", "QueueVoiceInterface"], "voice_agent")
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)
