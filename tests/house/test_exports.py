@@ -13,7 +13,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ChatMiniCPM", "__version__", "audio_block", "file_block", "image_block", "video_block",
     ),
     "llama_index_minicpm": (
-        "MiniCPM", "__version__",
+        "ImageCaption", "ImageCitation", "MiniCPM", "MiniCPMImageCaptioner", "MiniCPMImagePostprocessor", "__version__",
+        "image_citations", "load_images",
     ),
     "minicpm_core": (
         "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",
