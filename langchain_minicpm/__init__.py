@@ -24,9 +24,32 @@ from minicpm_core._version import __version__  # noqa: E402
 if TYPE_CHECKING:
     from langchain_minicpm._files import audio_block, file_block, video_block
     from langchain_minicpm._images import image_block
+    from langchain_minicpm.realtime import MiniCPMRealtime, RealtimeChunk, RealtimeInput, each_turn, transcript
 
-__all__ = ["ChatMiniCPM", "__version__", "audio_block", "file_block", "image_block", "video_block"]
+__all__ = [
+    "ChatMiniCPM",
+    "MiniCPMRealtime",
+    "RealtimeChunk",
+    "RealtimeInput",
+    "__version__",
+    "audio_block",
+    "each_turn",
+    "file_block",
+    "image_block",
+    "transcript",
+    "video_block",
+]
 
-_HOMES = {"audio_block": "_files", "file_block": "_files", "image_block": "_images", "video_block": "_files"}
+_HOMES = {
+    "MiniCPMRealtime": "realtime",
+    "RealtimeChunk": "realtime",
+    "RealtimeInput": "realtime",
+    "audio_block": "_files",
+    "each_turn": "realtime",
+    "file_block": "_files",
+    "image_block": "_images",
+    "transcript": "realtime",
+    "video_block": "_files",
+}
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)
