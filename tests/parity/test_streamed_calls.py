@@ -39,7 +39,7 @@ _NUMBERINGS: dict[str, Callable[[int, bool], dict[str, Any]]] = {
     "index, id at first": lambda n, first: {"index": n, **({"id": f"id{n}"} if first else {})},
     "index": lambda n, _: {"index": n},
     "id": lambda n, _: {"id": f"id{n}"},
-    "neither": lambda *_: {},
+    "neither": lambda _n, _first: {},
     "both each time": lambda n, _: {"index": n, "id": f"id{n}"},
     "one index": lambda n, first: {"index": 0, **({"id": f"id{n}"} if first else {})},
     "one id": lambda n, _: {"index": n, "id": "x"},
