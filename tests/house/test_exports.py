@@ -28,6 +28,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ToolCall", "ToolCallDelta", "ToolCallError", "UnprocessableMediaError", "UnsupportedContentError",
         "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
     ),
+    "minicpm_core.captions": (
+        "CAPTION_PROMPT", "CAPTION_SCHEMA", "PROMPT_VERSION", "STRUCTURED_PROMPT", "AsyncCaptioner", "Caption",
+        "CaptionCache", "CaptionCacheWarning", "CaptionPlan", "Captioned", "Captioner", "MediaPage", "Picture",
+        "find_media",
+    ),
     "minicpm_core.emulator": (
         "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",
     ),
