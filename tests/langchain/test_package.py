@@ -44,10 +44,15 @@ print([name for name in ("httpx", "httpcore", "PIL", "transformers", "openai", "
 def test_public_names() -> None:
     assert langchain_minicpm.__all__ == [
         "ChatMiniCPM",
+        "MiniCPMBlobParser",
+        "MiniCPMLoader",
         "__version__",
         "audio_block",
+        "cited_documents",
         "file_block",
         "image_block",
+        "multi_modal_documents",
+        "source_label",
         "video_block",
     ]
 

@@ -11,7 +11,7 @@ from drawing import Sheet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _LEFT, _TOP, _FOOT = 60, 56, 44
 _FULL_TURN = 360
 
@@ -109,7 +109,7 @@ def heat(name: str, title: str) -> None:
     """A week by the hour, from pale to dark orange."""
     sheet = Sheet(720, 300)
     sheet.write(360, 12, title, size=20, anchor="ma")
-    for day, label in enumerate("Mon Tue Wed Thu Fri Sat Sun".split()):
+    for day, label in enumerate(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]):
         sheet.write(50, 60 + day * 30 + 15, label, size=13, anchor="rm")
         for hour in range(24):
             warm = math.exp(-((hour - 17) ** 2) / 30) * (0.5 if day > 4 else 1)  # noqa: PLR2004 - the weekend
@@ -139,7 +139,7 @@ def main() -> None:
         "server_errors",
         "Server errors by day",
         [4, 7, 3, 88, 95, 40, 6],
-        "Mon Tue Wed Thu Fri Sat Sun".split(),
+        ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
         "#d01818",
     )
     bars(
