@@ -85,6 +85,9 @@ def index(
         _sort(run, catalogue, pages, captioner, emulated=emulated)
         try:
             _describe(run, catalogue, captioner, screen)
+        except KeyboardInterrupt:
+            screen.note("What was described until now is kept: the same command goes on from here.")
+            raise
         finally:  # after Ctrl-C and a wrong key, too: what was described until then counts
             catalogue = catalogue.with_entries(run.kept.values(), emulated=emulated)
             catalogue.save()

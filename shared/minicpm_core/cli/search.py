@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ def _list(found: list[Hit], catalogue: Catalogue, console: Console) -> None:
     if not console.is_terminal:
         for hit in found:
             line = f"{catalogue.folder / hit.entry.path}{_page(hit)}\t{' '.join(hit.entry.caption.split())}"
-            console.out(safe(line), highlight=False)  # print() would make blanks of the tab
+            console.file.write(f"{safe(line)}\n")  # rich would make blanks of the tab
         return
     for number, hit in enumerate(found, 1):
         heading = Text(f"{number}  {safe(hit.entry.label)}", style=HEADING)
@@ -191,8 +192,11 @@ def _page(hit: Hit) -> str:
 
 
 def _small(hit: Hit, catalogue: Catalogue, console: Console) -> Text | None:
-    """A thumbnail; none of a picture that is gone or that Pillow cannot read."""
+    """A thumbnail; none of a picture that is gone or cannot be read."""
     try:
-        return thumbnail(catalogue.folder / hit.entry.path, console, width=_THUMBNAIL)
-    except (OSError, ValueError):
+        small = thumbnail(io.BytesIO(catalogue.page(hit.entry).read().data), console, width=_THUMBNAIL)
+    except (MiniCPMError, OSError, ValueError):
         return None
+    if small is not None:
+        small.right_crop(1)  # the last line's end
+    return small
