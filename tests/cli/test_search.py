@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minicpm_core.cli.ranking import ranked, words_of
+from minicpm_core.captions.ranking import ranked, words_of
 from tests.cli.support import ESCAPE, Ran
 from tests.core.media.pdfs import document, text
 from tests.langchain.conftest import png

@@ -12,10 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from minicpm_core.captions.ranking import ranked
 from minicpm_core.cli.ask import writer
 from minicpm_core.cli.catalogue import Catalogue
 from minicpm_core.cli.local import or_emulated
-from minicpm_core.cli.ranking import ranked
 from minicpm_core.cli.screen import HEADING, NOTICE, THOUGHT, bar, safe, say
 from minicpm_core.cli.show import NoWriter, PlainWriter, show
 from minicpm_core.cli.thumbnail import thumbnail
