@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SAMPLES = Path(__file__).resolve().parents[1] / "photos"
 KINDS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "pdf"]
 SHOWN = 24
+_COLUMNS = 4
 _THUMBNAIL = (480, 360)
 _EARLIER = 4  # turns of the conversation that the model is told of; Streamlit shows texts that stand alone
 
@@ -58,7 +59,9 @@ def thumbnail(path: str, page: int | None, changed: int, *, crop: bool) -> bytes
     )
     with Image.open(io.BytesIO(photo.page.read().data)) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
-    small = ImageOps.fit(upright, _THUMBNAIL) if crop else ImageOps.contain(upright, (960, 960))
+    top = (0.5, 0.0) if upright.height > upright.width else (0.5, 0.5)  # a page begins at its top
+    small = ImageOps.fit(upright, _THUMBNAIL, centering=top) if crop else ImageOps.contain(upright, (960, 960))
+    small = ImageOps.expand(small, 1, "#d4d4d8")  # white pages have an edge, too
     written = io.BytesIO()
     small.save(written, "JPEG", quality=85)
     return written.getvalue()
@@ -139,7 +142,7 @@ def where() -> str:
 
 def header() -> None:
     """What this is, and who answers."""
-    st.title("Photo search", anchor=False)
+    st.header("Photo search", anchor=False)
     if server().emulated:
         st.info(
             "**An emulator answers, not a model.** It tells size and colours of what it received. For real answers set "
@@ -149,7 +152,7 @@ def header() -> None:
     else:
         st.caption(f"{_plain(server().client.config.model)} on {_plain(server().host)}")
     if st.session_state.problem:
-        st.error(st.session_state.problem, icon=":material/error:")
+        st.error(_plain(st.session_state.problem), icon=":material/error:")
         st.session_state.problem = ""
 
 
@@ -167,26 +170,26 @@ def welcome() -> None:
             st.rerun()
 
 
-def gallery() -> None:
+def gallery(*, opened: bool) -> None:
     """The pictures, small, with the beginning of their captions."""
     album: Album = st.session_state.album
     count = len(album.photos)
-    with st.expander(f"{count} picture{'s' * (count != 1)}", expanded=not st.session_state.turns):
-        columns = st.columns(4)
-        for number, photo in enumerate(album.photos[:SHOWN]):
-            with columns[number % len(columns)]:
-                picture(photo, crop=True)
-                st.markdown(f"**{_plain(photo.name)}**", help=_plain(photo.caption))
-                st.caption(_plain(_beginning(photo.caption)))
+    with st.expander(f"{count} picture{'s' * (count != 1)}", expanded=opened):
+        for start in range(0, min(count, SHOWN), _COLUMNS):
+            for column, photo in zip(st.columns(_COLUMNS), album.photos[start : start + _COLUMNS], strict=False):
+                with column.container(gap="xsmall"):
+                    picture(photo, crop=True)
+                    st.markdown(f"**{_plain(photo.name)}**", help=_plain(photo.caption))
+                    st.caption(_plain(_beginning(photo.caption)))
         if count > SHOWN:
             st.caption(f"… and {count - SHOWN} more, which are found as well.")
 
 
 def show(turn: Turn) -> None:
     """A turn that is over."""
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=":material/person:"):
         st.markdown(_plain(turn.question))
-    with st.chat_message("assistant"):
+    with st.chat_message("assistant", avatar=":material/photo_library:"):
         answer, pictures = st.columns([3, 2], gap="medium")
         with answer:
             if turn.reasoning:
@@ -198,13 +201,15 @@ def show(turn: Turn) -> None:
 
 
 def looked_at(turn: Turn) -> None:
-    """The pictures of a turn, with their numbers; those that the answer names first of all."""
-    columns = st.columns(min(2, max(1, len(turn.photos))))
-    for number, photo in enumerate(turn.photos, 1):
-        with columns[(number - 1) % len(columns)]:
-            picture(photo, crop=len(turn.photos) > 1)
-            color = "primary" if number in turn.cited else "gray"
-            st.markdown(f":{color}-badge[{number}] {_plain(photo.name)}", help=_plain(photo.caption))
+    """The pictures of a turn, with their numbers, which are coloured where the answer names them."""
+    numbered = list(enumerate(turn.photos, 1))
+    across = 1 if len(numbered) == 1 else 2
+    for start in range(0, len(numbered), across):
+        for column, (number, photo) in zip(st.columns(across), numbered[start : start + across], strict=False):
+            with column.container(gap="xsmall"):
+                picture(photo, crop=across > 1)
+                color = "primary" if number in turn.cited else "gray"
+                st.markdown(f":{color}-badge[{number}] {_plain(photo.name)}", help=_plain(photo.caption))
 
 
 def ask(question: str) -> None:
@@ -212,9 +217,9 @@ def ask(question: str) -> None:
     album: Album = st.session_state.album
     found = album.search(question, most=st.session_state.most)
     turn = Turn(question, found or album.photos[-st.session_state.most :], guessed=not found)
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=":material/person:"):
         st.markdown(_plain(question))
-    with st.chat_message("assistant"):
+    with st.chat_message("assistant", avatar=":material/photo_library:"):
         answer, pictures = st.columns([3, 2], gap="medium")
         shown = pictures.empty()
         with shown.container():
@@ -239,6 +244,8 @@ def stream(turn: Turn) -> None:
         with server().client.stream(messages(turn.question, turn.photos, earlier), options) as deltas:
             for delta in deltas:
                 if delta.reasoning:
+                    if not turn.reasoning:
+                        text.empty()
                     turn.reasoning += delta.reasoning
                     with thoughts.expander("Thinking…", icon=":material/psychology:", expanded=True):
                         st.markdown(_plain(turn.reasoning))
@@ -260,7 +267,7 @@ def _verdict(turn: Turn) -> None:
     if turn.text:
         st.markdown(turn.markdown)
     if turn.error:
-        st.error(turn.error, icon=":material/error:")
+        st.error(_plain(turn.error), icon=":material/error:")
 
 
 def forget() -> None:
@@ -283,7 +290,7 @@ def _plain(text: str) -> str:
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config("Photo search", ":material/photo_library:", layout="wide")
+    st.set_page_config("Photo search", str(SAMPLES / "cat.jpg"), layout="wide")  # icons of Streamlit's are fetched
     folders = [Path(argument).expanduser() for argument in sys.argv[1:]]
     fresh = "album" not in st.session_state
     if fresh:
@@ -296,10 +303,10 @@ def main() -> None:
     if not st.session_state.album.photos:
         welcome()
         return
-    gallery()
+    question = st.chat_input("Ask about your pictures")
+    gallery(opened=not question and not st.session_state.turns)
     for turn in st.session_state.turns:
         show(turn)
-    question = st.chat_input("Ask about your pictures")
     if question:
         ask(question)
 
