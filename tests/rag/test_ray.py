@@ -25,6 +25,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 pytestmark = [pytest.mark.slow, *(pytest.mark.filterwarnings(each) for each in support.WARNINGS)]
 KEY = "made-up-key-of-the-ray-tests"
 DRIVER = Path(__file__).parent / "ray_driver.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "ray_captions.py"
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,23 @@ def test_a_wrong_key_ends_the_job_and_writes_no_rows(cluster: str, server: Emula
     assert 1 <= len(server.requests) <= 4
     assert "another" not in str(raised.value)
     assert list((tmp_path / "captions").glob("part-*")) == []
+
+
+def test_the_example_captions_its_photographs_once(cluster: str, server: EmulatorServer, tmp_path: Path) -> None:
+    environment = support.environment(
+        MINICPM_API_KEY=KEY, MINICPM_BASE_URL=server.base_url, RAY_ADDRESS=cluster, PYTHONWARNINGS="ignore"
+    )
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLE), "", str(tmp_path / "captions")],
+        env=environment,
+        check=False,
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "3 captions, 0 errors, 0 were there before" in ran.stdout
+    assert "rocket.jpg: What looks like a photo, landscape, 640 x 427 pixels" in ran.stdout
 
 
 def test_the_key_is_not_in_the_plan(cluster: str) -> None:

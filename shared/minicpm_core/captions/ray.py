@@ -1,7 +1,7 @@
 """Captions by the million on Ray Data: pictures in, Parquet out, to be continued where it was left.
 
     run = caption_dataset("photos", output="captions", actors=8)
-    ray.data.read_parquet("captions")              id, path, page, sha256 …, caption, error_type, error
+    ray.data.read_parquet("captions")              id, path, page, caption, error_type, error
 
 Each actor holds a client and keeps `concurrency` calls under way; Ray hands it batches as fast as it takes them, and
 gives a batch of an actor that died to another.  Each batch is a Parquet file, written by the actor that paid for it, so
