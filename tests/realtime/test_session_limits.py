@@ -325,8 +325,8 @@ async def test_a_next_session_that_does_not_begin_ends_it_all(clock: ManualClock
         session = client_of(found, clock).session(on_limit="rollover")
         await session.__aenter__()
         await clock.advance_to(570.0)
+        await until(session, SessionReplaced)
         with pytest.raises(errors.QueueFullError):
-            await until(session, SessionCreated)
             await until(session, SessionCreated)
         with pytest.raises(errors.QueueFullError):
             await session.send_audio(UNIT)
