@@ -44,7 +44,7 @@ PATIENCE = 20.0
 """Seconds for all of a session, of which one step has the short timeout: less than any other step's timeout."""
 
 PLACES = ("connecting", "queued", "assigned", "initialising", "active", "closing")
-PHASES = dict(zip(PLACES, ("open", "queue", "init", "init", "idle", "close"), strict=True))
+PHASES: dict[str, str] = dict(zip(PLACES, ("open", "queue", "init", "init", "idle", "close"), strict=True))
 """Whose timeout it is. A worker is there in `assigned`: what is missing is the session."""
 
 AFTER_THE_HANDSHAKE: dict[str, type[RealtimeError]] = {
