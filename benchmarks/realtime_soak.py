@@ -75,8 +75,8 @@ async def _send(session: RealtimeSession, account: Account, until: float) -> Non
 
 
 async def _one(client: RealtimeClient, account: Account, until: float) -> None:
-    async with client.session(pace=True, on_limit="rollover") as session:
-        sending = asyncio.create_task(_send(session, account, until))
+    async with client.session(pace=True, on_limit="rollover") as session, asyncio.TaskGroup() as group:
+        sending = group.create_task(_send(session, account, until))
         async for event in session:
             if isinstance(event, SessionReplaced):
                 account.replaced += 1
@@ -89,7 +89,6 @@ async def _one(client: RealtimeClient, account: Account, until: float) -> None:
                     account.answered = number
             if sending.done() and account.answered == account.sent:
                 break
-        await sending
         account.speech = session.metrics.speech_s
 
 

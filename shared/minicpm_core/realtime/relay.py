@@ -90,8 +90,9 @@ class Relay:
 
     @property
     def changing(self) -> bool:
-        """Whether another session is about to take over: what is sent now waits for it."""
-        return (self._leaving or self._replacing) and not self._closing and self._rolls
+        """Whether another session is about to take over: what is sent now waits for it, or for the error."""
+        carried = self._task is not None and not self._task.done() and not self._closing and self.error is None
+        return self._rolls and carried and self.link.machine.state is not State.ACTIVE
 
     async def open(self) -> None:
         """Begin, with retries, and carry the session from then on.
