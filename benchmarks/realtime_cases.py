@@ -25,10 +25,10 @@ from minicpm_core.realtime import AudioDelta, Listen, RealtimeClient
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_UNITS = 40
-_ROUNDS = 7
-_TRIPS = 300
-_SESSIONS = 50
+_UNITS = 20
+_ROUNDS = 5
+_TRIPS = 100
+_SESSIONS = 30
 _PCM = array("h", [1000, -1000] * 8000).tobytes()
 _F32 = array("f", [0.03, -0.03] * 8000).tobytes()
 
