@@ -50,6 +50,7 @@ async def speak(session: RealtimeSession, sound: bytes, rate: int, pictures: Ite
     for at in range(0, len(sound), second):
         await session.send_frame(next(pictures))
         await session.send_audio(sound[at : at + second], sample_rate=rate)
+    await session.flush()  # the last second is completed with silence
 
 
 async def main(question: str, *paths: str) -> None:

@@ -13,7 +13,22 @@ import os
 import sys
 import wave
 
-from minicpm_core.realtime import AudioDelta, Listen, RealtimeClient, SilenceEnded, SystemClock, TextDelta, WavWriter
+from minicpm_core.realtime import (
+    AudioDelta,
+    Listen,
+    RealtimeClient,
+    RealtimeSession,
+    SilenceEnded,
+    SystemClock,
+    TextDelta,
+    WavWriter,
+)
+
+
+async def send(session: RealtimeSession, sound: bytes, rate: int) -> None:
+    """Send it all; its last second is completed with silence."""
+    await session.send_audio(sound, sample_rate=rate)
+    await session.flush()
 
 
 async def main(question: str, answer: str) -> None:
@@ -29,7 +44,7 @@ async def main(question: str, answer: str) -> None:
     session = client.session(system_prompt="Be brief.", pace=True, silence_fill=20)
     with WavWriter(answer) as wav:
         async with session, asyncio.TaskGroup() as group:
-            sending = group.create_task(session.send_audio(sound, sample_rate=rate))
+            sending = group.create_task(send(session, sound, rate))
             async for event in session:
                 if isinstance(event, TextDelta):
                     print(event.text, end="", flush=True)

@@ -74,8 +74,8 @@ def _is_video(path: Path) -> bool:
 
 def _of_video(path: Path) -> list[bytes]:
     from minicpm_core.media.limits import DEFAULT_LIMITS
-    from minicpm_core.parts import VideoSampling
     from minicpm_core.media.video import sample_frames, to_jpegs
+    from minicpm_core.parts import VideoSampling
 
     with path.open("rb") as file:
         frames = sample_frames(
