@@ -50,7 +50,7 @@ def test_a_question_from_a_file_is_answered_into_another(
     minicpm: Callable[..., Ran], question: Path, tmp_path: Path
 ) -> None:
     answer = tmp_path / "answer.wav"
-    ran = minicpm("talk", "--in", str(question), "--out", str(answer), "--speed", "20")
+    ran = minicpm("talk", "--in", str(question), "--out", str(answer), "--speed", "10", "--wait", "200")
     assert (ran.code, ran.out) == (0, f"{SAYS}\n")
     assert "The emulator answers, since neither --url nor MINICPM_REALTIME_URL is set. It is not a model" in ran.err
     assert "[turn 1: from " in ran.err
@@ -82,14 +82,14 @@ def test_a_gateway_is_named_by_option_or_environment(
 
 
 def test_it_sees_what_it_is_shown(minicpm: Callable[..., Ran], question: Path, rocket: Path) -> None:
-    words = ("--in", str(question), "--mode", "video", "--frames", str(rocket), "--speed", "20")
+    words = ("--in", str(question), "--mode", "video", "--frames", str(rocket), "--speed", "10", "--wait", "200")
     ran = minicpm("talk", *words)
     assert ran.code == 0
     assert "I see 448 by" in ran.out
 
 
 def test_the_first_generation_is_spoken_too(minicpm: Callable[..., Ran], question: Path) -> None:
-    ran = minicpm("talk", "--in", str(question), "--generation", "1", "--speed", "20")
+    ran = minicpm("talk", "--in", str(question), "--generation", "1", "--speed", "10", "--wait", "200")
     assert (ran.code, ran.out) == (0, f"{SAYS}\n")
 
 

@@ -53,7 +53,7 @@ def run(script: str, server: EmulatorServer, *arguments: str, warnings: str = "e
             **os.environ,
             "MINICPM_BASE_URL": server.base_url,
             "MINICPM_REALTIME_URL": server.realtime_url,
-            "MINICPM_REALTIME_SPEED": "20",
+            "MINICPM_REALTIME_SPEED": "4",
         },
         capture_output=True,
         text=True,
