@@ -109,7 +109,7 @@ def test_a_question_from_a_file_is_answered_into_another(
 def test_a_picture_goes_with_each_second(minicpm_emulator: EmulatorServer, question: Path) -> None:
     picture = ROOT / "examples" / "photos" / "rocket.jpg"
     shown = run("realtime_camera.py", minicpm_emulator, str(question), str(picture))
-    assert "I see 448 by 298 pixels" in shown or "I see 448 by 299 pixels" in shown
+    assert "I see 547 by 365 pixels" in shown
     assert [len(unit.frames) for unit in minicpm_emulator.sessions[-1].units][:2] == [1, 0]
 
 

@@ -162,7 +162,7 @@ async def _unless_stopped(talking: Coroutine[Any, Any, None]) -> bool:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # on Windows Ctrl-C just ends it
         loop.add_signal_handler(signal.SIGINT, stop.set)
-    tasks = [asyncio.create_task(talking), asyncio.create_task(stop.wait())]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(talking), asyncio.create_task(stop.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
