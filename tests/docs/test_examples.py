@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+import wave
+from array import array
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.emulator import clips
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from minicpm_core.emulator import EmulatorServer
 
 AGENTS = {
@@ -22,14 +28,33 @@ AGENTS = {
 """Scripts with agents, and some of what each prints."""
 ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "ray_captions.py"}
 """Tried in tests/langchain/test_agents.py, and in tests/rag/test_ray.py."""
+REALTIME = {"realtime_camera.py", "realtime_wav.py"}
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    """A second of a tone, at a rate that nothing else has."""
+    path = tmp_path / "question.wav"
+    rate = 22_050
+    with wave.open(str(path), "wb") as wav:
+        wav.setparams((1, 2, rate, 0, "NONE", ""))
+        wav.writeframes(
+            array("h", (round(9000 * math.sin(at * math.tau * 440 / rate)) for at in range(rate))).tobytes()
+        )
+    return path
 
 
 def run(script: str, server: EmulatorServer, *arguments: str, warnings: str = "error") -> str:
     """What a script prints."""
     ran = subprocess.run(
         [sys.executable, "-W", warnings, str(ROOT / "examples" / script), *arguments],
-        env={**os.environ, "MINICPM_BASE_URL": server.base_url},
+        env={
+            **os.environ,
+            "MINICPM_BASE_URL": server.base_url,
+            "MINICPM_REALTIME_URL": server.realtime_url,
+            "MINICPM_REALTIME_SPEED": "4",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -66,5 +91,34 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
         assert line in shown
 
 
+@pytest.mark.slow
+def test_a_question_from_a_file_is_answered_into_another(
+    minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
+) -> None:
+    shown = run("realtime_wav.py", minicpm_emulator, str(question), str(tmp_path / "answer.wav"))
+    assert "I am the emulator, not a model. I heard 1 second of sound, loud, around 440 hertz." in shown
+    assert "[answered after " in shown
+    with wave.open(str(tmp_path / "answer.wav"), "rb") as wav:
+        assert wav.getframerate() == 24_000
+        assert wav.getnframes() > 3 * 24_000
+    assert minicpm_emulator.sessions[-1].init["system_prompt"] == "Be brief."
+    assert minicpm_emulator.sessions[-1].ended == "user_stop"
+
+
+@pytest.mark.slow
+def test_a_picture_goes_with_each_second(minicpm_emulator: EmulatorServer, question: Path) -> None:
+    picture = ROOT / "examples" / "photos" / "rocket.jpg"
+    shown = run("realtime_camera.py", minicpm_emulator, str(question), str(picture))
+    assert "I see 547 by 365 pixels" in shown
+    assert [len(unit.frames) for unit in minicpm_emulator.sessions[-1].units][:2] == [1, 0]
+
+
+@pytest.mark.slow
+def test_a_film_is_shown_by_the_second(minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(clips.traffic_light())
+    assert "mostly red" in run("realtime_camera.py", minicpm_emulator, str(question), str(film))
+
+
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *ELSEWHERE}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *ELSEWHERE, *REALTIME}
