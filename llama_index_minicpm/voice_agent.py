@@ -199,6 +199,15 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
             raise InvalidInputError("`send` takes sound, its `format` and its `sample_rate`.")
         await self._socket.send(audio, format=format, sample_rate=sample_rate)
 
+    async def flush(self) -> None:
+        """Complete what was sent with silence to a whole second, and wait until all of it is on its way.
+
+        Raises:
+            InvalidInputError: The sound ends inside of a sample, or no session has begun.
+            APIError: The session has ended badly.
+        """
+        await self._socket.session.flush()
+
     async def send_frame(self, image: Any) -> None:
         """Show the model a picture, in sessions of mode `video`.
 

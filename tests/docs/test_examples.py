@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+import wave
+from array import array
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from minicpm_core.emulator import EmulatorServer
 
 AGENTS = {
@@ -22,6 +27,11 @@ AGENTS = {
 """Scripts with agents, and some of what each prints."""
 ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py"}
 """Tried in tests/langchain/test_agents.py."""
+VOICES = {
+    "langchain_voice_agent.py": ("around 440 hertz", "[write_note] Noted, as number 1.", "1 in the notebook."),
+    "llama_index_voice.py": ("assistant: I am the emulator", "around 440 hertz", "1 message, 6 pieces of sound"),
+}
+"""Scripts that speak, and some of what each prints; they take as long as what is said."""
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
 
 
@@ -29,7 +39,7 @@ def run(script: str, server: EmulatorServer, *arguments: str, warnings: str = "e
     """What a script prints."""
     ran = subprocess.run(
         [sys.executable, "-W", warnings, str(ROOT / "examples" / script), *arguments],
-        env={**os.environ, "MINICPM_BASE_URL": server.base_url},
+        env={**os.environ, "MINICPM_BASE_URL": server.base_url, "MINICPM_REALTIME_URL": server.realtime_url},
         capture_output=True,
         text=True,
         check=False,
@@ -66,5 +76,18 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
         assert line in shown
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", VOICES)
+def test_an_example_listens_and_speaks(script: str, minicpm_emulator: EmulatorServer, tmp_path: Path) -> None:
+    question = tmp_path / "question.wav"
+    with wave.open(str(question), "wb") as wav:
+        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
+        wav.writeframes(array("h", (round(9000 * math.sin(math.tau * 440 * at / 16_000)) for at in range(16_000))))
+    answer = [str(tmp_path / "answer.wav")] if script.startswith("llama") else []
+    shown = run(script, minicpm_emulator, str(question), *answer, warnings="default")
+    for line in VOICES[script]:
+        assert line in shown
+
+
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *ELSEWHERE}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *VOICES, *ELSEWHERE}

@@ -206,7 +206,7 @@ async def test_an_agents_stream_is_streamed_on_and_its_runs_are_children() -> No
 
     tracer = Tracer()
     async with gateway(talker("Hm.")) as found:
-        chain = realtime(found.url) | each_turn(RunnableGenerator(spell, name="spell"))
+        chain = realtime(found.url) | each_turn(RunnableGenerator(spell, name="spell"), stream=True)
         pieces = [piece async for piece in chain.astream(stream_of(LOUD), {"callbacks": [tracer], "tags": ["t"]})]
     assert pieces == ["H", "m", "."]
     names = [about["name"] for _, about in tracer.started]

@@ -197,7 +197,7 @@ async def test_pictures_are_shown() -> None:
     async with gateway(talker()) as found, agent_of(found, mode="video") as agent:
         await agent.send_frame(Image.new("RGB", (16, 16), "red"))
         await agent.send(QUIET)
-        await agent.ws.session.flush()  # type: ignore[union-attr]
+        await agent.flush()
     assert len(found.peers[0].heard[1]["input"]["video_frames"]) == 1
 
 
