@@ -29,6 +29,7 @@ _FLAGS = (
     "--disable-sync",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
     "--remote-debugging-port=0",
 )
 
@@ -50,7 +51,7 @@ class Tab:
         self._count += 1
         await self._socket.send(json.dumps({"id": self._count, "method": method, "params": parameters}))
         while True:
-            message: dict[str, Any] = json.loads(await asyncio.wait_for(self._socket.recv(), 60))
+            message: dict[str, Any] = json.loads(await asyncio.wait_for(self._socket.recv(), 30))
             if message.get("id") == self._count:
                 assert "error" not in message, message["error"]
                 result: dict[str, Any] = message["result"]
@@ -74,12 +75,12 @@ class Tab:
 
 @asynccontextmanager
 async def tab(url: str, *, profile: Path, microphone: Path) -> AsyncGenerator[Tab, None]:
-    """A page, in a browser of its own."""
+    """A page, in a browser of its own. What the microphone hears begins again at its end."""
     assert CHROMIUM is not None
     process = await asyncio.create_subprocess_exec(
         CHROMIUM,
         *_FLAGS,
-        f"--use-file-for-fake-audio-capture={microphone}%noloop",
+        f"--use-file-for-fake-audio-capture={microphone}",
         f"--user-data-dir={profile}",
         "about:blank",
         stderr=asyncio.subprocess.PIPE,

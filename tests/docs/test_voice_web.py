@@ -184,11 +184,11 @@ async def test_in_a_browser_one_speaks_reads_hears_and_interrupts(site: str, tmp
     with wave.open(str(question), "wb") as wav:
         wav.setparams((1, 2, 48_000, 0, "NONE", ""))
         wav.writeframes(array("h", (round(9000 * math.sin(math.tau * 440 * at / 48_000)) for at in range(72_000))))
-        wav.writeframes(bytes(96_000 * 30))
+        wav.writeframes(bytes(96_000 * 12))
     async with tab(site, profile=tmp_path / "profile", microphone=question) as browser:
         await browser.run("document.getElementById('talk').click()")
         await browser.until("document.body.dataset.state === 'speaking' && bubbles.size === 1")
-        await browser.until("bubbles.get(1).textContent.length > 40 && document.getElementById('out').value > 0.1")
+        await browser.until("bubbles.get(1).textContent.length > 10 && document.getElementById('out').value > 0.1")
         await browser.run("document.getElementById('interrupt').click()")
         await browser.until("bubbles.get(1).classList.contains('cut')")
         assert (await browser.run("bubbles.get(1).textContent")).startswith("I am the emulator")
