@@ -29,7 +29,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
     ),
     "minicpm_core.emulator": (
-        "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",
+        "DIALECTS", "FAULTS", "SESSION_FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings",
+        "RealtimeEmulation", "RecordedRequest", "RecordedSession", "RecordedUnit", "run",
     ),
     "minicpm_core.media": (
         "DEFAULT_LIMITS", "MediaLimits", "clear_image_cache", "count_image_tokens", "count_prompt",

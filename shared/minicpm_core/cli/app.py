@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "modelbest", "vllm", "sglang", "llamacpp", "ollama", "transformers", "generic"]
 Dialect = Literal["modelbest", "vllm", "llamacpp", "transformers", "ollama"]
+Talking = Literal["audio", "video"]
 Framework = Literal["core", "langchain", "llama-index"]
 
 PhotoArgument = Annotated[
@@ -153,6 +154,17 @@ def emulate_command(
             help="Without parsers thoughts and tool calls arrive in the text, and vLLM refuses tools.",
         ),
     ] = True,
+    generation: Annotated[
+        int, typer.Option(min=1, max=2, help="Of the realtime protocol; 1 is that of old gateways.")
+    ] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Realtime sessions at once; others wait.")] = 64,
+    audio_limit: Annotated[float, typer.Option(metavar="SECONDS", help="Of a realtime session by voice.")] = 600.0,
+    video_limit: Annotated[float, typer.Option(metavar="SECONDS", help="Of a realtime session with video.")] = 300.0,
+    speed: Annotated[float, typer.Option(help="How much faster the clock of realtime sessions goes.")] = 1.0,
+    realtime_fault: Annotated[
+        str | None,
+        typer.Option(metavar="FAULT", help="Give every realtime session a fault, such as 'vanish; at=3'."),
+    ] = None,
     debug: DebugOption = False,
 ) -> None:
     """Run the emulator until Ctrl-C.
@@ -162,6 +174,7 @@ def emulate_command(
     """
     with reported(debug=debug) as screen:
         from minicpm_core.cli.emulate import emulate
+        from minicpm_core.emulator import RealtimeEmulation
 
         emulate(
             host=host,
@@ -172,6 +185,71 @@ def emulate_command(
             context=context,
             fault=fault,
             parsers=parsers,
+            realtime=RealtimeEmulation(
+                generation=1 if generation == 1 else 2,
+                workers=workers,
+                audio_limit=audio_limit,
+                video_limit=video_limit,
+                speed=speed,
+                fault=realtime_fault,
+            ),
+            screen=screen,
+        )
+
+
+@app.command("talk")
+def talk_command(
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A realtime gateway. Else MINICPM_REALTIME_URL, else the emulator."),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--in", metavar="FILE", exists=True, dir_okay=False, help="The question. Else the microphone."),
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="Write the answer to this WAV file.")
+    ] = None,
+    mode: Annotated[Talking, typer.Option(help="Whether it sees as well.")] = "audio",
+    frames: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A picture or a video to see; several times."),
+    ] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is told first.")] = None,
+    generation: Annotated[int, typer.Option(min=1, max=2, help="Of the protocol; 1 for old gateways.")] = 2,
+    wait: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="With --in: how long to wait for an answer.")
+    ] = 20.0,
+    speed: Annotated[
+        float, typer.Option(min=0.1, max=100, help="With the emulator: how much faster than sound.")
+    ] = 1.0,
+    debug: DebugOption = False,
+) -> None:
+    """Talk with MiniCPM-o by voice.
+
+    With a microphone and a loudspeaker (the extra [audio]) it is a conversation, until Ctrl-C. From a file the question
+    is sent at the speed of speech, and the answer is written to another. What the model says is shown as it speaks.
+    Where no gateway is named, the emulator answers: it is not a model.
+
+    \b
+    minicpm talk
+    minicpm talk --in question.wav --out answer.wav
+    minicpm talk --in question.wav --mode video --frames photo.jpg
+    """  # noqa: D301 - as above
+    with reported(debug=debug) as screen:
+        from minicpm_core.cli.talk import talk
+
+        talk(
+            url=url,
+            source=source,
+            target=target,
+            frames=frames or (),
+            mode=mode,
+            generation=1 if generation == 1 else 2,
+            system_prompt=system,
+            wait=wait,
+            speed=speed,
             screen=screen,
         )
 

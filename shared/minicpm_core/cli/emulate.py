@@ -11,6 +11,9 @@ from minicpm_core.config import BASE_URL_VARIABLE, KEY_VARIABLES
 if TYPE_CHECKING:
     from minicpm_core.cli.screen import Screen
 
+REALTIME_URL_VARIABLE = "MINICPM_REALTIME_URL"
+"""Where `minicpm talk` finds a gateway."""
+
 NOT_A_MODEL = "It is not a model: it measures pictures and answers by rule."
 
 
@@ -26,11 +29,16 @@ def emulate(*, api_key: str | None, screen: Screen, **settings: Any) -> None:
         ConfigurationError: A setting cannot be, or the address is taken.
     """
     from minicpm_core.emulator import run
+    from minicpm_core.emulator.app import REALTIME_EXTRA, has_realtime
 
     def ready(base_url: str) -> None:
         say(screen.err, f"The emulator answers at {base_url}. {NOT_A_MODEL}")
         say(screen.err, "Ctrl-C stops it. In another terminal:", QUIET)
         exports = {BASE_URL_VARIABLE: base_url} | ({KEY_VARIABLES[0]: api_key} if api_key else {})
+        if has_realtime():
+            exports[REALTIME_URL_VARIABLE] = f"{base_url.replace('http', 'ws', 1)}/realtime"
+        else:
+            say(screen.err, f"It serves no realtime sessions; for these: {REALTIME_EXTRA}", QUIET)
         for name, value in exports.items():
             screen.out.out(f"export {name}={shlex.quote(value)}", highlight=False)
 

@@ -23,6 +23,7 @@ import typer
 from minicpm_core import errors
 from minicpm_core.cli.screen import Screen, say
 from minicpm_core.protocol.request import MiniCPMWarning
+from minicpm_core.realtime import errors as realtime
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,6 +36,12 @@ UNREAD = 141
 _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (errors.ModelNotFoundError, "Name the model with --model or MINICPM_MODEL."),
     (errors.StreamInterruptedError, "What had come until then stands above. Try again."),
+    (realtime.RealtimeTimeoutError, ""),
+    (
+        realtime.NotConnectedError,
+        "The address is that of --url or MINICPM_REALTIME_URL. Without both the emulator answers.",
+    ),
+    (realtime.RealtimeError, ""),
     (errors.APITimeoutError, "Give it more time with --timeout SECONDS, or ask for less with --max-tokens."),
     (
         errors.APIConnectionError,

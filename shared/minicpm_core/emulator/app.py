@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import importlib.util
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,15 @@ REALTIME_EXTRA = "pip install 'minicpm-integrations[emulator,realtime]'"
 
 _MEDIA = (b"image_url", b"video_url", b"input_video", b"audio_url", b"input_audio")
 """Types of content parts that take long."""
+
+
+def has_realtime() -> bool:
+    """Whether realtime sessions can be had: whether websockets is installed, and uvicorn can use it."""
+    try:
+        importlib.import_module("minicpm_core.emulator.realtime.uvicorn_protocol")
+    except ImportError:
+        return False
+    return True
 
 
 def create_app(settings: EmulatorSettings, state: EmulatorState | None = None) -> Starlette:
@@ -112,7 +121,7 @@ class _Emulator:
         """Realtime sessions are had by a WebSocket; here came plain HTTP, or nothing is installed that takes one."""
         await self.received(request)
         said = "This is the address of realtime sessions: connect with a WebSocket."
-        if importlib.util.find_spec("websockets") is None:
+        if not has_realtime():
             said = f"Realtime sessions need websockets: {REALTIME_EXTRA}"
         return Response(
             json.dumps({"emulator": said}),

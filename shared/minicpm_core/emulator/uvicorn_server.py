@@ -89,6 +89,4 @@ class StoppableServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, _Protocol):
                 connection.transport.close()
-            else:
-                connection.shutdown()
         await super().shutdown(sockets)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 SPEECH = -45.0
 """Level in dB below full scale above which a sound may be speech."""
 
-_STEP = 8
-"""Loudness is measured on every eighth sample."""
+_STEPS = (7, 11)
+"""Loudness is measured on every seventh and every eleventh sample: no tone hides between both."""
 _EXCERPT = 4000
 _HYSTERESIS = 0.2
 """A rise counts after the sound was below zero by this share of its peak: overtones and noise are not counted."""
@@ -25,7 +25,7 @@ _LOUDNESS = ((SPEECH, "silent"), (-30.0, "quiet"), (-15.0, "of medium loudness")
 
 def level(samples: array[float]) -> float:
     """RMS in dB below full scale; `-inf` for silence, and NaN where a sample is none."""
-    some = samples[::_STEP]
+    some = samples[:: _STEPS[0]] + samples[:: _STEPS[1]]
     power = sum(map(mul, some, some)) / len(some) if some else 0.0
     if not math.isfinite(power):
         return math.nan

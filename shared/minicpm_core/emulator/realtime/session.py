@@ -118,7 +118,8 @@ class Session:
                     await self._take(asked.body)
                 asked = Asked("init", {})
         except BadInput as bad:
-            await self._end(self._words.closed("backend_error", bad.diagnostic), why="backend_error")
+            told = () if self._words.goes_on else (self._words.closed("backend_error", bad.diagnostic),)
+            await self._end(*told, why="backend_error")
         except BinaryMessageError:
             await self._end(error("session_failed", "'text'"), why="session_failed")
 
