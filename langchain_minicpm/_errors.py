@@ -133,7 +133,7 @@ class StreamInterruptedError(core.StreamInterruptedError, langchain.ModelConnect
 
 
 class ToolCallError(core.ToolCallError, langchain.ModelAPIError):
-    """A tool had to be called and was not."""
+    """`tool_choice` was not honoured."""
 
 
 class MalformedReplyError(core.MalformedReplyError, langchain.ModelAPIError):

@@ -1,4 +1,4 @@
-"""MiniCPM for LlamaIndex: `MiniCPM`, a multimodal, function-calling LLM.
+"""MiniCPM for LlamaIndex: `MiniCPM`, a multimodal, function-calling LLM, and what RAG over pictures needs beside it.
 
 Example:
     ```python
@@ -26,10 +26,35 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
+    from llama_index_minicpm.image_captioner import ImageCaption, MiniCPMImageCaptioner
+    from llama_index_minicpm.image_loader import load_images
+    from llama_index_minicpm.image_query import ImageCitation, MiniCPMImagePostprocessor, image_citations
     from llama_index_minicpm.voice_agent import MiniCPMVoiceAgent, MiniCPMVoiceAgentWebsocket, QueueVoiceInterface
 
-__all__ = ["MiniCPM", "MiniCPMVoiceAgent", "MiniCPMVoiceAgentWebsocket", "QueueVoiceInterface", "__version__"]
+__all__ = [
+    "ImageCaption",
+    "ImageCitation",
+    "MiniCPM",
+    "MiniCPMImageCaptioner",
+    "MiniCPMImagePostprocessor",
+    "MiniCPMVoiceAgent",
+    "MiniCPMVoiceAgentWebsocket",
+    "QueueVoiceInterface",
+    "__version__",
+    "image_citations",
+    "load_images",
+]
 
-_HOMES = dict.fromkeys(["MiniCPMVoiceAgent", "MiniCPMVoiceAgentWebsocket", "QueueVoiceInterface"], "voice_agent")
+_HOMES = {
+    "ImageCaption": "image_captioner",
+    "ImageCitation": "image_query",
+    "MiniCPMImageCaptioner": "image_captioner",
+    "MiniCPMImagePostprocessor": "image_query",
+    "MiniCPMVoiceAgent": "voice_agent",
+    "MiniCPMVoiceAgentWebsocket": "voice_agent",
+    "QueueVoiceInterface": "voice_agent",
+    "image_citations": "image_query",
+    "load_images": "image_loader",
+}
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)
