@@ -17,6 +17,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from minicpm_core.emulator import EmulatorServer, RealtimeEmulation
 from tests.docs.browser import CHROMIUM, tab
@@ -61,9 +62,10 @@ async def site(emulator: EmulatorServer) -> AsyncIterator[str]:
         yield url
 
 
-def page(site: str, **settings: Any) -> connect:
-    """A connection such as the page opens."""
-    return connect(site.replace("http", "ws") + "/talk", **{"origin": site, "compression": None, **settings})
+def page(site: str, *, origin: str | None = "") -> connect:
+    """A connection such as the page opens; `None` for one that does not say whose it is."""
+    named = None if origin is None else Origin(origin or site)
+    return connect(site.replace("http", "ws") + "/talk", origin=named, compression=None)
 
 
 async def heard(socket: ClientConnection, *kinds: str) -> list[dict[str, Any]]:
