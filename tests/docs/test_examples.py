@@ -25,8 +25,8 @@ AGENTS = {
     "llama_index_workflow.py": ("[handoff {'to_agent': 'weather'", "weather: The tool get_weather", "degrees=21"),
 }
 """Scripts with agents, and some of what each prints."""
-ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py"}
-"""Tried in tests/langchain/test_agents.py."""
+ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "ray_captions.py"}
+"""Tried in tests/langchain/test_agents.py, and in tests/rag/test_ray.py."""
 VOICES = {
     "langchain_voice_agent.py": ("around 440 hertz", "[write_note] Noted, as number 1.", "1 in the notebook."),
     "llama_index_voice.py": ("assistant: I am the emulator", "around 440 hertz", "1 message, 6 pieces of sound"),

@@ -45,14 +45,19 @@ print([name for name in heavy if name in sys.modules])
 def test_public_names() -> None:
     assert langchain_minicpm.__all__ == [
         "ChatMiniCPM",
+        "MiniCPMBlobParser",
+        "MiniCPMLoader",
         "MiniCPMRealtime",
         "RealtimeChunk",
         "RealtimeInput",
         "__version__",
         "audio_block",
+        "cited_documents",
         "each_turn",
         "file_block",
         "image_block",
+        "multi_modal_documents",
+        "source_label",
         "transcript",
         "video_block",
     ]
