@@ -194,6 +194,8 @@ async def test_in_a_browser_one_speaks_reads_hears_and_interrupts(site: str, tmp
         await browser.run("document.getElementById('interrupt').click()")
         await browser.until("bubbles.get(1).classList.contains('cut')")
         assert (await browser.run("bubbles.get(1).textContent")).startswith("I am the emulator")
-        await browser.run("document.getElementById('talk').click()")
+        await browser.run("globalThis.old = call; document.getElementById('talk').click()")
         await browser.until("document.body.dataset.state === 'idle' && call === null")
+        await browser.until("old.contexts.every(context => context.state === 'closed')")
+        assert await browser.run("document.getElementById('status').textContent") == "Not connected"
         assert browser.complaints == []
