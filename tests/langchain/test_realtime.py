@@ -435,7 +435,7 @@ def test_chunks_add_up_in_order_and_keep_their_parts() -> None:
     assert pickle.loads(pickle.dumps(both)) == both
     assert hash(RealtimeChunk(Listen())) == hash(RealtimeChunk(Listen()))
     with pytest.raises(TypeError):
-        _ = both + "c"  # type: ignore[operator]
+        _ = both + "c"
 
 
 def test_adding_up_an_hour_copies_no_sound_and_does_not_recurse() -> None:
