@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def test_however_the_sound_is_cut_it_is_told_once(cuts: list[int]) -> None:
     sound = f32_to_pcm16((tone(200, 0.0) + tone(400) + tone(200, 0.0)).tobytes())
     places = sorted({0, len(sound), *(2 * cut for cut in cuts)})
     barge_in = BargeIn()
-    told = [barge_in.hear(sound[a:b], playing=True) for a, b in zip(places, places[1:], strict=False)]
+    told = [barge_in.hear(sound[a:b], playing=True) for a, b in pairwise(places)]
     assert sum(told) == 1
 
 

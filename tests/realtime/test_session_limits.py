@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import math
 from array import array
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from minicpm_core.realtime import (
     SessionReplaced,
     errors,
 )
+from minicpm_core.realtime.client_events import InputAppend
 from minicpm_core.realtime.limits import Guard
 from minicpm_core.realtime.turns import TurnCollector
 from tests.realtime.clock import ManualClock
@@ -316,6 +318,34 @@ async def test_where_the_server_is_quicker_the_units_without_an_answer_go_to_the
     assert not [event for event in seen if isinstance(event, SessionClosed)]
 
 
+async def test_who_sends_at_any_moment_of_a_takeover_is_not_refused(clock: ManualClock) -> None:
+    async def brief(peer: Peer) -> None:
+        await peer.begin()
+        await peer.answer(await peer.hear("input.append"))
+        await peer.hear("input.append")
+        await peer.say("session.closed", reason="timeout")
+
+    async def send(session: RealtimeSession) -> None:
+        for _ in range(2000):
+            if session.metrics.units_pending < 2:
+                await session.send_audio(UNIT)
+            else:
+                session._ready(InputAppend(audio=b""))
+            await asyncio.sleep(0)
+
+    async with gateway(brief) as found, client_of(found, clock).session(on_limit="rollover") as session:
+        sending = asyncio.create_task(send(session))
+        answered = 0
+        async for event in session:
+            answered += isinstance(event, Listen)
+            if answered >= 10 or sending.done():
+                break
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+        assert answered == 10
+
+
 async def test_a_next_session_that_does_not_begin_ends_it_all(clock: ManualClock) -> None:
     async def full(peer: Peer) -> None:
         await peer.say("error", error={"code": "queue_full", "message": "full", "type": "server_error"})
@@ -325,8 +355,8 @@ async def test_a_next_session_that_does_not_begin_ends_it_all(clock: ManualClock
         session = client_of(found, clock).session(on_limit="rollover")
         await session.__aenter__()
         await clock.advance_to(570.0)
+        await until(session, SessionReplaced)
         with pytest.raises(errors.QueueFullError):
-            await until(session, SessionCreated)
             await until(session, SessionCreated)
         with pytest.raises(errors.QueueFullError):
             await session.send_audio(UNIT)

@@ -30,7 +30,7 @@ class Mailbox(Generic[T]):
         self._bound: float = bound
         self._items: deque[T] = deque()
         self._waiters: set[asyncio.Future[None]] = set()
-        self._closed = False
+        self._closed = self._nudged = False
 
     def __len__(self) -> int:
         """How many things wait."""
@@ -105,17 +105,20 @@ class Mailbox(Generic[T]):
         self._wake()
 
     async def change(self) -> None:
-        """Wait until something is put in or taken, or somebody nudges.
+        """Wait until there is something to take, or somebody nudges.
 
         Raises:
             MailboxClosedError: It is closed and empty.
         """
-        if self._closed and not self._items:
-            raise MailboxClosedError
-        await self._change()
+        while not self._items and not self._nudged:
+            if self._closed:
+                raise MailboxClosedError
+            await self._change()
+        self._nudged = False
 
     def nudge(self) -> None:
-        """Wake those who wait, so that they look again."""
+        """Wake who waits for a change, or will."""
+        self._nudged = True
         self._wake()
 
     async def _change(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from minicpm_core.errors import APIError, MalformedReplyError
@@ -89,8 +90,9 @@ class Relay:
 
     @property
     def changing(self) -> bool:
-        """Whether another session is about to take over: what is sent now waits for it."""
-        return (self._leaving or self._replacing) and not self._closing and self._rolls
+        """Whether another session is about to take over: what is sent now waits for it, or for the error."""
+        carried = self._task is not None and not self._task.done() and not self._closing and self.error is None
+        return self._rolls and carried and self.link.machine.state is not State.ACTIVE
 
     async def open(self) -> None:
         """Begin, with retries, and carry the session from then on.
@@ -144,7 +146,7 @@ class Relay:
             heard: list[ServerEvent] = []
             self._meter.opened()
             try:
-                await self.link.open(self._init, lambda event, heard=heard: self._meanwhile(event, heard))
+                await self.link.open(self._init, partial(self._meanwhile, heard))
             except APIError as error:
                 error.attempts = attempt
                 if attempt > self._settings.max_retries or not error.retryable:
@@ -156,7 +158,7 @@ class Relay:
             await asyncio.sleep(random.uniform(*self._settings.backoff))  # noqa: S311 - no secret
             self.link = self._make_link()
 
-    def _meanwhile(self, event: ServerEvent, heard: list[ServerEvent]) -> None:
+    def _meanwhile(self, heard: list[ServerEvent], event: ServerEvent) -> None:
         """While a session is opened: the place in the queue is told, and the rest is kept."""
         if isinstance(event, QueueDone):
             self._began = self._meter.assigned()

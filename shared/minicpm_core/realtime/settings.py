@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from minicpm_core.errors import ConfigurationError
-from minicpm_core.realtime.clock import Clock, SystemClock
 from minicpm_core.realtime.events import Mode
 from minicpm_core.realtime.limits import OnLimit, RealtimeLimits
 
 if TYPE_CHECKING:
+    from minicpm_core.realtime.clock import Clock
     from minicpm_core.secret import Secret
 
 DEFAULT_REALTIME_URL = "wss://minicpmo45.modelbest.cn"
@@ -52,6 +52,7 @@ class RealtimeSettings:
     """Of a `RealtimeClient`, which describes them.
 
     Attributes:
+        clock: That pacing, silence, limits and metrics go by.
         base_url: As given.
         api_key: Boxed.
         timeouts: By step.
@@ -61,9 +62,9 @@ class RealtimeSettings:
         max_pending_events: Events that wait to be taken.
         max_message_bytes: The longest message that is taken from a server.
         limits: Of time and memory.
-        clock: That pacing, silence, limits and metrics go by.
     """
 
+    clock: Clock
     base_url: str = DEFAULT_REALTIME_URL
     api_key: Secret | None = None
     timeouts: RealtimeTimeouts = RealtimeTimeouts()
@@ -73,7 +74,6 @@ class RealtimeSettings:
     max_pending_events: int = 256
     max_message_bytes: int = 16 * 1024 * 1024
     limits: RealtimeLimits = field(default_factory=RealtimeLimits)
-    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         address(self.base_url, "audio")
