@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import httpx
 import pytest
 
 from minicpm_core import Message, MiniCPMClient
+from minicpm_core.realtime import RealtimeClient, SessionTimeLimitError
 from tests.cli.support import command
 from tests.support.server import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.cli.support import Ran
 
@@ -25,9 +28,10 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start `minicpm emulate` on a free port."""
     running: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str) -> subprocess.Popen[str]:
+    def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         words = command("emulate", "--port", "0", "--pace", "0", *arguments)
-        running.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        given = {**os.environ, **environment}
+        running.append(subprocess.Popen(words, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return running[-1]
 
     yield run
@@ -68,6 +72,31 @@ def test_a_key_to_ask_for_is_exported_too(start: Callable[..., subprocess.Popen[
     with MiniCPMClient(base_url=base_url, api_key=key) as client:
         assert client.backend().name == "llamacpp"
         assert client.complete([Message("user", "Count to 3.")]).text == "1 2 3"
+
+
+async def test_it_serves_realtime_sessions_too(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start("--generation", "1", "--audio-limit", "5", "--speed", "100", "--realtime-fault", "mute")
+    exported(process, "MINICPM_BASE_URL")
+    url = exported(process, "MINICPM_REALTIME_URL")
+    async with RealtimeClient(base_url=url, generation=1).session() as session:
+        with pytest.raises(SessionTimeLimitError):
+            async for _ in session:
+                pass
+
+
+def test_without_websockets_it_still_answers_and_says_what_is_missing(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "websockets.py").write_text("raise ImportError('not installed', name='websockets')\n")
+    process = start(PYTHONPATH=str(tmp_path))
+    base_url = exported(process, "MINICPM_BASE_URL")
+    assert httpx.get(f"{base_url}/models").status_code == 200
+    told = httpx.get(f"{base_url}/realtime").json()["emulator"]
+    assert "minicpm-integrations[emulator,realtime]" in told
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    assert "minicpm-integrations[emulator,realtime]" in err
 
 
 def test_without_parsers_thoughts_arrive_in_the_text(start: Callable[..., subprocess.Popen[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ def run(
         for name in set(names) - known:
             if name.startswith("test_"):
                 wanted = inspect.signature(names[name]).parameters
-                names[name](**{fixture: request.getfixturevalue(fixture) for fixture in wanted})
+                done = names[name](**{fixture: request.getfixturevalue(fixture) for fixture in wanted})
+                if inspect.iscoroutine(done):
+                    asyncio.run(done)
 
     return run

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.emulator import clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +33,33 @@ VOICES = {
     "llama_index_voice.py": ("assistant: I am the emulator", "around 440 hertz", "1 message, 6 pieces of sound"),
 }
 """Scripts that speak, and some of what each prints; they take as long as what is said."""
+REALTIME = {"realtime_camera.py", "realtime_wav.py"}
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    """A second of a tone, at a rate that nothing else has."""
+    path = tmp_path / "question.wav"
+    rate = 22_050
+    with wave.open(str(path), "wb") as wav:
+        wav.setparams((1, 2, rate, 0, "NONE", ""))
+        wav.writeframes(
+            array("h", (round(9000 * math.sin(at * math.tau * 440 / rate)) for at in range(rate))).tobytes()
+        )
+    return path
 
 
 def run(script: str, server: EmulatorServer, *arguments: str, warnings: str = "error") -> str:
     """What a script prints."""
     ran = subprocess.run(
         [sys.executable, "-W", warnings, str(ROOT / "examples" / script), *arguments],
-        env={**os.environ, "MINICPM_BASE_URL": server.base_url, "MINICPM_REALTIME_URL": server.realtime_url},
+        env={
+            **os.environ,
+            "MINICPM_BASE_URL": server.base_url,
+            "MINICPM_REALTIME_URL": server.realtime_url,
+            "MINICPM_REALTIME_SPEED": "20",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -78,16 +98,49 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", VOICES)
-def test_an_example_listens_and_speaks(script: str, minicpm_emulator: EmulatorServer, tmp_path: Path) -> None:
-    question = tmp_path / "question.wav"
-    with wave.open(str(question), "wb") as wav:
-        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
-        wav.writeframes(array("h", (round(9000 * math.sin(math.tau * 440 * at / 16_000)) for at in range(16_000))))
+def test_an_example_listens_and_speaks(
+    script: str, minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
+) -> None:
     answer = [str(tmp_path / "answer.wav")] if script.startswith("llama") else []
     shown = run(script, minicpm_emulator, str(question), *answer, warnings="default")
     for line in VOICES[script]:
         assert line in shown
 
 
+@pytest.mark.slow
+def test_a_question_from_a_file_is_answered_into_another(
+    minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
+) -> None:
+    shown = run("realtime_wav.py", minicpm_emulator, str(question), str(tmp_path / "answer.wav"))
+    assert "I am the emulator, not a model. I heard 1 second of sound, loud, around 440 hertz." in shown
+    assert "[answered after " in shown
+    with wave.open(str(tmp_path / "answer.wav"), "rb") as wav:
+        assert wav.getframerate() == 24_000
+        assert wav.getnframes() > 3 * 24_000
+    assert minicpm_emulator.sessions[-1].init["system_prompt"] == "Be brief."
+    assert minicpm_emulator.sessions[-1].ended == "user_stop"
+
+
+@pytest.mark.slow
+def test_a_picture_goes_with_each_second(minicpm_emulator: EmulatorServer, question: Path) -> None:
+    picture = ROOT / "examples" / "photos" / "rocket.jpg"
+    shown = run("realtime_camera.py", minicpm_emulator, str(question), str(picture))
+    assert "I see 448 by 298 pixels" in shown or "I see 448 by 299 pixels" in shown
+    assert [len(unit.frames) for unit in minicpm_emulator.sessions[-1].units][:2] == [1, 0]
+
+
+@pytest.mark.slow
+def test_a_film_is_shown_by_the_second(minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(clips.traffic_light())
+    assert "mostly red" in run("realtime_camera.py", minicpm_emulator, str(question), str(film))
+
+
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *VOICES, *ELSEWHERE}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
+        *SCRIPTS,
+        *AGENTS,
+        *VOICES,
+        *ELSEWHERE,
+        *REALTIME,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 from array import array
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ async def test_what_it_says_can_be_heard(minicpm_emulator: EmulatorServer) -> No
     assert 0.2 < max(samples) <= 1
     assert min(samples) < -0.2
     second = samples[24_000:48_000]
-    rises = sum(before < 0 <= after for before, after in zip(second, second[1:], strict=False))
+    rises = sum(before < 0 <= after for before, after in itertools.pairwise(second))
     assert 100 < rises < 6000  # a voice: neither a hum nor a hiss
 
 
@@ -290,7 +291,7 @@ async def test_who_reconnects_at_once_meets_a_busy_worker(minicpm_emulator_facto
     async with calling(server) as caller:
         await caller.begin()
         caller.socket.transport.abort()
-    while server.sessions[-1].ended is None:
+    while server.sessions[-1].ended is None:  # noqa: ASYNC110 - it is told in another thread
         await asyncio.sleep(0)
     async with calling(server) as caller:
         frames, code = await caller.end()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+_MOST_FRAMES = 300
+"""Of a video: as many seconds as a session with video may last."""
 _VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 
 
@@ -72,11 +74,13 @@ def _is_video(path: Path) -> bool:
 
 def _of_video(path: Path) -> list[bytes]:
     from minicpm_core.media.limits import DEFAULT_LIMITS
-    from minicpm_core.media.settings import VideoSampling
     from minicpm_core.media.video import sample_frames, to_jpegs
+    from minicpm_core.parts import VideoSampling
 
     with path.open("rb") as file:
-        frames = sample_frames(file, VideoSampling(fps=1.0), limits=DEFAULT_LIMITS, label=path.name)
+        frames = sample_frames(
+            file, VideoSampling(fps=1.0, num_frames=_MOST_FRAMES), limits=DEFAULT_LIMITS, label=path.name
+        )
     return to_jpegs(frames)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from minicpm_core.realtime.jitter import JitterBuffer
 from minicpm_core.realtime.wav import WavWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
     from pathlib import Path
 
     from minicpm_core.cli.screen import Screen
@@ -183,8 +183,7 @@ async def _from_file(
     if sound is None:
         raise RuntimeError("There is no recording.")
     screen.note(f"{sound.seconds:.1f} s of sound at {sound.rate:,} Hz are sent at the speed of speech.")
-    async with asyncio.TaskGroup() as group:
-        sending = group.create_task(_send(session, sound, wanted.pictures))
+    async with _beside(_send(session, sound, wanted.pictures)) as sending:
         quiet = 0
         async for event in session:
             captions.take(event)
@@ -194,7 +193,19 @@ async def _from_file(
             quiet = quiet + 1 if listens and captions.turns else 0
             if quiet > _QUIET or isinstance(event, events.SilenceEnded):
                 break
-        sending.cancel()
+
+
+@asynccontextmanager
+async def _beside(doing: Coroutine[Any, Any, None]) -> AsyncGenerator[asyncio.Task[None], None]:
+    """Do something meanwhile, and no longer. Its error is raised, unless there is another."""
+    task = asyncio.create_task(doing)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if not task.cancelled():
+        task.result()
 
 
 async def _send(session: RealtimeSession, sound: Sound, pictures: Sequence[bytes]) -> None:
@@ -203,6 +214,7 @@ async def _send(session: RealtimeSession, sound: Sound, pictures: Sequence[bytes
         if pictures:
             await session.send_frame(pictures[min(number, len(pictures) - 1)])
         await session.send_audio(sound.pcm[at : at + second], sample_rate=sound.rate)
+    await session.flush()
 
 
 async def _live(
@@ -210,17 +222,16 @@ async def _live(
 ) -> None:
     buffer = JitterBuffer()
     barge_in = BargeIn()
-    async with Microphone() as microphone, Speaker(buffer), asyncio.TaskGroup() as group:
+
+    async def hear() -> None:
+        async for piece in microphone:
+            if barge_in.hear(piece, playing=buffer.playing):
+                buffer.clear()
+                await session.interrupt()
+            await session.send_audio(piece)
+
+    async with Microphone() as microphone, Speaker(buffer), _beside(hear()):
         screen.note("Speak; Ctrl-C ends it. With a loudspeaker near the microphone, wear headphones.")
-
-        async def hear() -> None:
-            async for piece in microphone:
-                if barge_in.hear(piece, playing=buffer.playing):
-                    buffer.clear()
-                    await session.interrupt()
-                await session.send_audio(piece)
-
-        hearing = group.create_task(hear())
         if wanted.pictures:
             await session.send_frame(wanted.pictures[0])
         async for event in session:
@@ -228,7 +239,6 @@ async def _live(
             buffer.take(event)
             if wav is not None and isinstance(event, events.AudioDelta):
                 wav.write(event.audio)
-        hearing.cancel()
 
 
 def _sum_up(metrics: SessionMetrics, captions: Captions, wanted: Conversation, screen: Screen) -> None:

@@ -5,6 +5,8 @@
         assert "4" in chain.invoke("What is 2 + 2?")
         assert minicpm_emulator.requests[0].body["temperature"] == 0
 
+Its `realtime_url` is for realtime sessions.
+
 pytest loads this file in every run, so it imports nothing but pytest; the server is made when a test first asks for it.
 """
 
