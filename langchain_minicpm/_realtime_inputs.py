@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from minicpm_core.errors import InvalidInputError
 
@@ -72,7 +72,7 @@ async def inputs(items: AsyncIterable[Any]) -> AsyncGenerator[RealtimeInput, Non
     async with closing(items):
         async for item in items:
             if isinstance(item, AsyncIterable):
-                within = cast("AsyncIterable[Any]", item)
+                within: AsyncIterable[Any] = item
                 async with closing(within):
                     async for each in within:
                         yield _single(each)
@@ -99,7 +99,7 @@ def _single(item: Any) -> RealtimeInput:
     if isinstance(item, RealtimeInput):
         return item
     if isinstance(item, tuple):
-        pair = cast("tuple[Any, ...]", item)
+        pair: tuple[Any, ...] = item
         if len(pair) == _PAIR:
             return RealtimeInput(audio=pair[0], frame=pair[1])
     elif _is_sound(item):

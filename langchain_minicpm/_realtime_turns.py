@@ -24,21 +24,22 @@ if TYPE_CHECKING:
     from minicpm_core.realtime.turns import Turn
 
 
-def each_turn(consumer: RunnableLike[str, Any], *, interrupted: bool = False) -> StreamStep[Any]:
+def each_turn(consumer: RunnableLike[str, Any], *, stream: bool = False, interrupted: bool = False) -> StreamStep[Any]:
     """A step that runs an agent, or anything else, with the text of each turn of the model's.
 
     Any other Runnable in this place would be run once, at the end of the session, with all that was said.
 
         chain = MiniCPMRealtime(url) | each_turn(RunnableLambda(to_messages) | agent)
 
-    What the consumer streams is streamed on. While it works, the session goes on, and its events wait:
-    `max_pending_events` of the client says how many may.
+    While the consumer works, the session goes on, and its events wait: `max_pending_events` of the client says how many
+    may.
 
     Args:
         consumer: Gets the text of a turn. A Runnable, a function or a mapping, as in any pipeline.
+        stream: Whether the pieces that the consumer streams are streamed on, instead of one result for each turn.
         interrupted: Whether turns that were broken off count, too.
     """
-    return _EachTurn(coerce_to_runnable(consumer), interrupted=interrupted)
+    return _EachTurn(coerce_to_runnable(consumer), stream=stream, interrupted=interrupted)
 
 
 def transcript() -> StreamStep[str]:
@@ -66,8 +67,9 @@ def _words(chunk: Any) -> Iterator[ServerEvent]:
 class _EachTurn(StreamStep[Any]):
     name: str | None = "each_turn"
 
-    def __init__(self, consumer: Runnable[str, Any], *, interrupted: bool) -> None:
+    def __init__(self, consumer: Runnable[str, Any], *, stream: bool, interrupted: bool) -> None:
         self._consumer = consumer
+        self._stream = stream
         self._interrupted = interrupted
 
     async def produce(
@@ -75,10 +77,14 @@ class _EachTurn(StreamStep[Any]):
     ) -> AsyncGenerator[Any, None]:
         async with closing(items), aclosing(_turns(items)) as turns:
             async for turn in turns:
-                if turn.text.strip() and (self._interrupted or not turn.interrupted):
-                    async with closing(answers := self._consumer.astream(turn.text, config, **options)):
-                        async for answer in answers:
-                            yield answer
+                if not turn.text.strip() or (turn.interrupted and not self._interrupted):
+                    continue
+                if not self._stream:
+                    yield await self._consumer.ainvoke(turn.text, config, **options)
+                    continue
+                async with closing(answers := self._consumer.astream(turn.text, config, **options)):
+                    async for answer in answers:
+                        yield answer
 
 
 class _Transcript(StreamStep[str]):

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from llama_index_minicpm.image_captioner import ImageCaption, MiniCPMImageCaptioner
     from llama_index_minicpm.image_loader import load_images
     from llama_index_minicpm.image_query import ImageCitation, MiniCPMImagePostprocessor, image_citations
-    from llama_index_minicpm.voice_agent import MiniCPMVoiceAgent, MiniCPMVoiceAgentWebsocket, QueueVoiceInterface
+    from llama_index_minicpm.voice_agent import (
+        MiniCPMVoiceAgent,
+        MiniCPMVoiceAgentWebsocket,
+        QueueVoiceInterface,
+        SoundDeviceVoiceInterface,
+    )
 
 __all__ = [
     "ImageCaption",
@@ -40,6 +45,7 @@ __all__ = [
     "MiniCPMVoiceAgent",
     "MiniCPMVoiceAgentWebsocket",
     "QueueVoiceInterface",
+    "SoundDeviceVoiceInterface",
     "__version__",
     "image_citations",
     "load_images",
@@ -53,6 +59,7 @@ _HOMES = {
     "MiniCPMVoiceAgent": "voice_agent",
     "MiniCPMVoiceAgentWebsocket": "voice_agent",
     "QueueVoiceInterface": "voice_agent",
+    "SoundDeviceVoiceInterface": "voice_agent",
     "image_citations": "image_query",
     "load_images": "image_loader",
 }

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from llama_index.core.voice_agents import BaseVoiceAgent
 
+from llama_index_minicpm._voice_devices import SoundDeviceVoiceInterface
 from llama_index_minicpm._voice_events import MiniCPMVoiceEvent, to_event, to_message
 from llama_index_minicpm._voice_interface import QueueVoiceInterface
 from llama_index_minicpm._voice_socket import MiniCPMVoiceAgentWebsocket
@@ -29,7 +29,7 @@ from minicpm_core.realtime.settings import DEFAULT_REALTIME_URL
 from minicpm_core.realtime.turns import TurnCollector
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from llama_index.core.llms import ChatMessage
@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     from minicpm_core.realtime.audio import SampleFormat
     from minicpm_core.realtime.turns import Turn
 
-__all__ = ["MiniCPMVoiceAgent", "MiniCPMVoiceAgentWebsocket", "MiniCPMVoiceEvent", "QueueVoiceInterface"]
+__all__ = [
+    "MiniCPMVoiceAgent",
+    "MiniCPMVoiceAgentWebsocket",
+    "MiniCPMVoiceEvent",
+    "QueueVoiceInterface",
+    "SoundDeviceVoiceInterface",
+]
 
 
 class MiniCPMVoiceAgent(BaseVoiceAgent):
@@ -50,8 +56,10 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
 
     Args:
         ws: The connection; made from `ws_url`, `api_key` and `session` if there is none.
-        interface: Where sound comes from and goes to: `QueueVoiceInterface`, which needs no device, or another. What
-            its `output` gives is sent, if that is an async iterable; its `receive` gets the model's sound.
+        interface: Where sound comes from and goes to: `QueueVoiceInterface`, which needs no device,
+            `SoundDeviceVoiceInterface`, or another. What
+            its `output` gives is sent, if that is an async iterable; its `receive` gets the model's sound; and its
+            `turn_ended`, if there is one, is called after each turn.
         ws_url: Of a gateway.
         api_key: For gateways behind a proxy that asks for one.
         tools: None: the model has none in realtime sessions.
@@ -94,6 +102,7 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
         self._keep_audio = keep_audio
         self._max_events = max_events
         self._on_message = on_message
+        self._turn_ended: Callable[[], None] = getattr(self._sound, "turn_ended", lambda: None)
         self._collector = TurnCollector()
         self._latest: Turn | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -199,6 +208,15 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
             raise InvalidInputError("`send` takes sound, its `format` and its `sample_rate`.")
         await self._socket.send(audio, format=format, sample_rate=sample_rate)
 
+    async def flush(self) -> None:
+        """Complete what was sent with silence to a whole second, and wait until all of it is on its way.
+
+        Raises:
+            InvalidInputError: The sound ends inside of a sample, or no session has begun.
+            APIError: The session has ended badly.
+        """
+        await self._socket.session.flush()
+
     async def send_frame(self, image: Any) -> None:
         """Show the model a picture, in sessions of mode `video`.
 
@@ -246,6 +264,7 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
         elif isinstance(message, ResponseInterrupted):
             self._sound.interrupt()
         for turn in self._collector.take(message):
+            self._turn_ended()
             await self._turn(turn)
 
     def _remember(self, event: MiniCPMVoiceEvent) -> None:
@@ -275,7 +294,7 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
     async def _run(self, events: AsyncIterator[ServerEvent]) -> None:
         """Hand on what the server says; and what the interface gives, in a task that ends with this one."""
         captured: Any = self._sound.output()
-        given = isinstance(captured, AsyncIterable)
+        given = hasattr(captured, "__aiter__")
         capturing = asyncio.create_task(self._capture(captured)) if given else None
         try:
             async for event in events:
@@ -291,9 +310,21 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
 
     async def _capture(self, captured: AsyncIterable[Any]) -> None:
         try:
-            async for audio in captured:
-                await self._socket.send(audio)
+            async with _closing(captured):
+                async for audio in captured:
+                    await self._socket.send(audio)
         except Exception as error:  # noqa: BLE001 - the other task raises it
             self._failure = error
             with suppress(APIError):
                 await self._socket.close()  # which ends the other task
+
+
+@asynccontextmanager
+async def _closing(stream: AsyncIterable[Any]) -> AsyncGenerator[None, None]:
+    """Close a stream at the end, if it can be closed: devices are open while it runs."""
+    try:
+        yield
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()

@@ -113,8 +113,8 @@ class Conversation:
                 await self.session.close()  # the page is gone: say goodbye, which ends what comes, too
                 await asyncio.wait({speaking})
             await self.tell_end(speaking, hearing)
-        except APIError:
-            return  # the gateway's end broke while the page was leaving: nobody is there to be told
+        except (WebSocketDisconnect, APIError):
+            return  # the page has left, so that nobody is there to be told
         finally:
             for task in (speaking, hearing, *self.telling):
                 task.cancel()

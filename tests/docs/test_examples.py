@@ -28,6 +28,11 @@ AGENTS = {
 """Scripts with agents, and some of what each prints."""
 ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "ray_captions.py"}
 """Tried in tests/langchain/test_agents.py, and in tests/rag/test_ray.py."""
+VOICES = {
+    "langchain_voice_agent.py": ("around 440 hertz", "[write_note] Noted, as number 1.", "1 in the notebook."),
+    "llama_index_voice.py": ("assistant: I am the emulator", "around 440 hertz", "1 message, 6 pieces of sound"),
+}
+"""Scripts that speak, and some of what each prints; they take as long as what is said."""
 REALTIME = {"realtime_camera.py", "realtime_wav.py"}
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
 
@@ -92,6 +97,17 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("script", VOICES)
+def test_an_example_listens_and_speaks(
+    script: str, minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
+) -> None:
+    answer = [str(tmp_path / "answer.wav")] if script.startswith("llama") else []
+    shown = run(script, minicpm_emulator, str(question), *answer, warnings="default")
+    for line in VOICES[script]:
+        assert line in shown
+
+
+@pytest.mark.slow
 def test_a_question_from_a_file_is_answered_into_another(
     minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
 ) -> None:
@@ -121,4 +137,10 @@ def test_a_film_is_shown_by_the_second(minicpm_emulator: EmulatorServer, questio
 
 
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *ELSEWHERE, *REALTIME}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
+        *SCRIPTS,
+        *AGENTS,
+        *VOICES,
+        *ELSEWHERE,
+        *REALTIME,
+    }

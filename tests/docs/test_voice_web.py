@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import struct
 import sys
+import wave
 from array import array
+from asyncio.subprocess import PIPE
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +17,15 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from minicpm_core.emulator import EmulatorServer, RealtimeEmulation
+from tests.docs.browser import CHROMIUM, tab
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from pathlib import Path
 
     from websockets.asyncio.client import ClientConnection
 
@@ -38,7 +44,7 @@ def emulator() -> Iterator[EmulatorServer]:
 async def served(*arguments: str) -> AsyncGenerator[str, None]:
     """The example as a process of its own; gives the address of the page."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", str(APP), "--port", "0", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-W", "error", str(APP), "--port", "0", *arguments, stdout=PIPE, stderr=PIPE
     )
     assert process.stdout is not None
     try:
@@ -46,7 +52,8 @@ async def served(*arguments: str) -> AsyncGenerator[str, None]:
         yield line.split()[1].rstrip("/")
     finally:
         process.terminate()
-        await asyncio.wait_for(process.communicate(), 60)
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+        assert errors == b"", errors.decode()
 
 
 @pytest.fixture
@@ -55,9 +62,10 @@ async def site(emulator: EmulatorServer) -> AsyncIterator[str]:
         yield url
 
 
-def page(site: str, **settings: Any) -> connect:
-    """A connection such as the page opens."""
-    return connect(site.replace("http", "ws") + "/talk", **{"origin": site, "compression": None, **settings})
+def page(site: str, *, origin: str | None = "") -> connect:
+    """A connection such as the page opens; `None` for one that does not say whose it is."""
+    named = None if origin is None else Origin(origin or site)
+    return connect(site.replace("http", "ws") + "/talk", origin=named, compression=None)
 
 
 async def heard(socket: ClientConnection, *kinds: str) -> list[dict[str, Any]]:
@@ -169,3 +177,25 @@ async def test_a_gateway_that_fails_is_told(emulator: EmulatorServer) -> None:
         with pytest.raises(ConnectionClosed):
             await heard(socket, "never")
     assert socket.close_code == 1011
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+async def test_in_a_browser_one_speaks_reads_hears_and_interrupts(site: str, tmp_path: Path) -> None:
+    question = tmp_path / "question.wav"
+    with wave.open(str(question), "wb") as wav:
+        wav.setparams((1, 2, 48_000, 0, "NONE", ""))
+        wav.writeframes(array("h", (round(9000 * math.sin(math.tau * 440 * at / 48_000)) for at in range(72_000))))
+        wav.writeframes(bytes(96_000 * 12))
+    async with tab(site, profile=tmp_path / "profile", microphone=question) as browser:
+        await browser.run("document.getElementById('talk').click()")
+        await browser.until("document.body.dataset.state === 'speaking' && bubbles.size === 1")
+        await browser.until("bubbles.get(1).textContent.length > 10 && document.getElementById('out').value > 0.1")
+        await browser.run("document.getElementById('interrupt').click()")
+        await browser.until("bubbles.get(1).classList.contains('cut')")
+        assert (await browser.run("bubbles.get(1).textContent")).startswith("I am the emulator")
+        await browser.run("globalThis.old = call; document.getElementById('talk').click()")
+        await browser.until("document.body.dataset.state === 'idle' && call === null")
+        await browser.until("old.contexts.every(context => context.state === 'closed')")
+        assert await browser.run("document.getElementById('status').textContent") == "Not connected"
+        assert browser.complaints == []

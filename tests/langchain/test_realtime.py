@@ -10,7 +10,7 @@ import pickle
 import time
 from array import array
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -206,7 +206,7 @@ async def test_an_agents_stream_is_streamed_on_and_its_runs_are_children() -> No
 
     tracer = Tracer()
     async with gateway(talker("Hm.")) as found:
-        chain = realtime(found.url) | each_turn(RunnableGenerator(spell, name="spell"))
+        chain = realtime(found.url) | each_turn(RunnableGenerator(spell, name="spell"), stream=True)
         pieces = [piece async for piece in chain.astream(stream_of(LOUD), {"callbacks": [tracer], "tags": ["t"]})]
     assert pieces == ["H", "m", "."]
     names = [about["name"] for _, about in tracer.started]
@@ -271,7 +271,8 @@ async def test_a_trace_has_sound_where_that_is_wanted() -> None:
 async def test_a_pipelines_trace_has_no_sound_either() -> None:
     tracer = Tracer()
     async with gateway(talker("Yes.")) as found:
-        chain: Any = realtime(found.url) | RunnableLambda(lambda chunk: chunk)
+        same: RunnableLambda[Any, Any] = RunnableLambda(lambda chunk: chunk)
+        chain = realtime(found.url) | same
         async for _ in chain.astream(stream_of(LOUD), {"callbacks": [tracer]}):
             pass
     shown = dumps_json([[inputs for inputs, _ in tracer.started], tracer.ended]).decode()
@@ -285,7 +286,7 @@ async def test_astream_events_gives_each_event_once() -> None:
         chain = realtime(found.url) | transcript()
         seen = [event async for event in chain.astream_events(stream_of(LOUD), version="v2")]
     streamed = [event for event in seen if event["event"] == "on_chain_stream"]
-    events = [event["data"].get("chunk").event for event in streamed if event["name"] == "MiniCPMRealtime"]
+    events = [cast("Any", event["data"].get("chunk")).event for event in streamed if event["name"] == "MiniCPMRealtime"]
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["Hello ", "there."]
     assert len([event for event in events if isinstance(event, AudioDelta)]) == 2
     (ended,) = [event for event in seen if event["event"] == "on_chain_end" and event["name"] == "MiniCPMRealtime"]
@@ -434,7 +435,7 @@ def test_chunks_add_up_in_order_and_keep_their_parts() -> None:
     assert pickle.loads(pickle.dumps(both)) == both
     assert hash(RealtimeChunk(Listen())) == hash(RealtimeChunk(Listen()))
     with pytest.raises(TypeError):
-        _ = both + "c"  # type: ignore[operator]
+        _ = both + "c"
 
 
 def test_adding_up_an_hour_copies_no_sound_and_does_not_recurse() -> None:

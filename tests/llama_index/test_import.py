@@ -44,6 +44,7 @@ def test_the_public_names() -> None:
         "MiniCPMVoiceAgent",
         "MiniCPMVoiceAgentWebsocket",
         "QueueVoiceInterface",
+        "SoundDeviceVoiceInterface",
         "__version__",
         "image_citations",
         "load_images",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from llama_index_minicpm.voice_agent import (
     MiniCPMVoiceAgentWebsocket,
     MiniCPMVoiceEvent,
     QueueVoiceInterface,
+    SoundDeviceVoiceInterface,
 )
 from minicpm_core.errors import ConfigurationError, InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import errors
@@ -197,7 +199,7 @@ async def test_pictures_are_shown() -> None:
     async with gateway(talker()) as found, agent_of(found, mode="video") as agent:
         await agent.send_frame(Image.new("RGB", (16, 16), "red"))
         await agent.send(QUIET)
-        await agent.ws.session.flush()  # type: ignore[union-attr]
+        await agent.flush()
     assert len(found.peers[0].heard[1]["input"]["video_frames"]) == 1
 
 
@@ -343,7 +345,11 @@ def test_they_are_llamaindexs() -> None:
 
 
 def test_tools_are_refused() -> None:
-    tool = FunctionTool.from_defaults(fn=lambda city: city, name="weather", description="The weather.")
+    def weather(city: str) -> str:
+        """The weather."""
+        return city
+
+    tool = FunctionTool.from_defaults(fn=weather)
     with pytest.raises(UnsupportedFeatureError, match="calls no tools in realtime"):
         MiniCPMVoiceAgent(ws_url="ws://127.0.0.1:1", tools=[tool])
     MiniCPMVoiceAgent(ws_url="ws://127.0.0.1:1", tools=[])
@@ -389,3 +395,64 @@ async def test_the_connection_works_by_itself() -> None:
         await said.aclose()
         await socket.close()
         await socket.close()
+
+
+class SoundCard:
+    """What sounddevice is with a microphone and a loudspeaker: each stream calls back from a thread, a few times."""
+
+    PortAudioError = OSError
+
+    def __init__(self) -> None:
+        self.played: list[bytes] = []
+        self.streams: list[str] = []
+        self.speaker: Any = None
+
+    def query_devices(self, *, kind: str) -> None:
+        self.streams.append(f"asked for {kind}")
+
+    def RawInputStream(self, *, callback: Any, **settings: Any) -> Any:  # noqa: N802 - sounddevice's name
+        heard = [LOUD[at : at + 3200] for at in range(0, len(LOUD), 3200)] + [bytes(3200)] * 20
+        return Stream(self, "microphone", lambda: [callback(piece, 1600, None, None) for piece in heard])
+
+    def RawOutputStream(self, *, callback: Any, **settings: Any) -> Any:  # noqa: N802 - sounddevice's name
+        self.speaker = callback
+        return Stream(self, "speaker", lambda: None)
+
+    def play(self) -> bytes:
+        """What the card would play next."""
+        data = bytearray(2400 * 4)
+        self.speaker(memoryview(data), 2400, None, None)
+        return bytes(data)
+
+
+class Stream:
+    def __init__(self, card: SoundCard, name: str, run: Any) -> None:
+        self._card, self._name, self.start = card, name, run
+
+    def abort(self) -> None:
+        self._card.streams.append(f"{self._name} aborted")
+
+    def close(self) -> None:
+        self._card.streams.append(f"{self._name} closed")
+
+
+async def test_the_microphone_and_the_speaker_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, told = SoundCard(), Told()
+    monkeypatch.setitem(sys.modules, "sounddevice", card)
+    interface = SoundDeviceVoiceInterface()
+    async with gateway(talker("Yes.")) as found, agent_of(found, interface=interface, on_message=told):
+        message = await told.messages.get()
+        sound = b""
+        while not any(sound):  # the buffer waits a moment, as jitter asks for
+            sound = card.play()
+            await asyncio.sleep(0)
+    assert message.content == "Yes."
+    assert set(card.streams[2:]) == {"microphone aborted", "microphone closed", "speaker aborted", "speaker closed"}
+
+
+async def test_without_devices_the_agent_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    async with gateway(talker()) as found:
+        with pytest.raises(ConfigurationError, match=r"\[audio\]"):
+            await agent_of(found, interface=SoundDeviceVoiceInterface()).start()
+    assert found.peers[0].heard[-1]["type"] == "session.close"
