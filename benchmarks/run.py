@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables as Markdown.
 
-    python benchmarks/run.py [imports] [langchain] [llama_index] [media] [agents]
+    python benchmarks/run.py [imports] [langchain] [llama_index] [media] [agents] [rag]
 
 Each section runs in a process of its own, ours beside the peers, raw httpx and the framework's bare floor, in one run.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from server import Server
 
-SECTIONS = ("imports", "langchain", "llama_index", "media", "agents")
+SECTIONS = ("imports", "langchain", "llama_index", "media", "agents", "rag")
 PACKAGES = (
     "langchain-core", "langchain-openai", "langchain-mistralai", "llama-index-core", "llama-index-llms-openai-like",
     "openai", "httpx", "pydantic", "pillow", "av",

@@ -82,7 +82,7 @@ def _noise(path: Path, size: tuple[int, int]) -> Path:
 
 
 def _engine(nodes: Sequence[Any], llm: MiniCPM, *, top: int = 3, **more: Any) -> Any:
-    index = VectorStoreIndex(list(nodes), embed_model=WordEmbedding())
+    index: Any = VectorStoreIndex(list(nodes), embed_model=WordEmbedding())
     return index.as_query_engine(llm=llm, multimodal=True, similarity_top_k=top, **more)
 
 
@@ -114,7 +114,7 @@ def test_a_large_picture_is_scaled_to_what_the_model_looks_at(
 ) -> None:
     nodes = MiniCPMImageCaptioner(llm=llm)([_noise(tmp_path / "large.jpg", (3000, 2000))])
     emulator.reset()
-    more = {"node_postprocessors": [MiniCPMImagePostprocessor(llm=llm)]} if fitted else {}
+    more: dict[str, Any] = {"node_postprocessors": [MiniCPMImagePostprocessor(llm=llm)]} if fitted else {}
     _engine(nodes, llm, **more).query(QUESTION)
     (shown,) = _shown(_chats(emulator)[0])
     with Image.open(BytesIO(shown)) as image:
@@ -186,7 +186,7 @@ def citing() -> Iterator[ScriptedServer]:
         yield server
 
 
-def _yellow_and_page(nodes: list[Any]) -> VectorStoreIndex:
+def _yellow_and_page(nodes: list[Any]) -> Any:
     chosen = [node for node in nodes if node.metadata["file_name"] in {"yellow.png", "report.pdf"}][1:]
     return VectorStoreIndex(chosen, embed_model=WordEmbedding())
 
@@ -212,7 +212,8 @@ def test_an_answer_cites_pictures_and_pages(nodes: list[Any], citing: ScriptedSe
 
 
 def test_the_numbers_of_llama_indexs_citation_engine_are_read_too(nodes: list[Any], citing: ScriptedServer) -> None:
-    engine = CitationQueryEngine.from_args(
+    engines: Any = CitationQueryEngine
+    engine = engines.from_args(
         _yellow_and_page(nodes),
         llm=MiniCPM(base_url=citing.base_url, backend="vllm"),
         multimodal=True,
