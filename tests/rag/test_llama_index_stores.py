@@ -157,8 +157,7 @@ def nodes(llm: MiniCPM, tmp_path: Path) -> list[Node]:
     folder.mkdir()
     for colour in COLOURS:
         (folder / f"{colour}.png").write_bytes(png(colour))
-    found: Any = MiniCPMImageCaptioner(llm=llm)(load_images(folder))
-    return found
+    return cast("list[Node]", MiniCPMImageCaptioner(llm=llm)(load_images(folder)))
 
 
 @pytest.fixture(params=SHELVES)
