@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables as Markdown.
 
-    python benchmarks/run.py [imports] [langchain] [llama_index] [media] [agents] [realtime]
+    python benchmarks/run.py [imports] [langchain] [llama_index] [media] [agents] [realtime] [rag]
 
 Each section runs in a process of its own, ours beside the peers, raw httpx and the framework's bare floor, in one run.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from server import Server
 
-SECTIONS = ("imports", "langchain", "llama_index", "media", "agents", "realtime")
+SECTIONS = ("imports", "langchain", "llama_index", "media", "agents", "realtime", "rag")
 PACKAGES = (
     "langchain-core", "langchain-openai", "langchain-mistralai", "llama-index-core", "llama-index-llms-openai-like",
     "openai", "httpx", "pydantic", "pillow", "av", "websockets",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.docs.pages import ROOT
 from tests.media.samples import sample
+from tests.support.loops import own_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.docs.pages import Block
     from tests.media.matrix import Medium
 
+_ = own_loop  # a fixture
 _FILES: tuple[Medium, ...] = ("video", "audio", "PDF")
 
 
@@ -32,10 +34,15 @@ def served(minicpm_emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def run(
-    request: pytest.FixtureRequest, served: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    served: EmulatorServer,
+    own_loop: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Block, dict[str, Any]], None]:
     """Run a block as it stands; then each test that it defines, with its fixtures."""
     shutil.copy(ROOT / "examples" / "photos" / "cat.jpg", tmp_path / "photo.jpg")
+    shutil.copytree(ROOT / "examples" / "photos", tmp_path / "photos")
     for medium in _FILES:
         made = sample(medium)
         (tmp_path / made.name).write_bytes(made.data)
