@@ -14,7 +14,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "file_block", "image_block", "multi_modal_documents", "source_label", "video_block",
     ),
     "llama_index_minicpm": (
-        "MiniCPM", "__version__",
+        "ImageCaption", "ImageCitation", "MiniCPM", "MiniCPMImageCaptioner", "MiniCPMImagePostprocessor", "__version__",
+        "image_citations", "load_images",
     ),
     "minicpm_core": (
         "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",
