@@ -20,8 +20,14 @@ AGENTS = {
     "llama_index_workflow.py": ("[handoff {'to_agent': 'weather'", "weather: The tool get_weather", "degrees=21"),
 }
 """Scripts with agents, and some of what each prints."""
-ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py"}
-"""Tried in tests/langchain/test_agents.py."""
+ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "minilm.py", "langchain_minilm.py", "langchain_bm25.py"}
+"""Tried in tests/langchain/test_agents.py and tests/rag, or part of another."""
+SEARCHES = {
+    "langchain_rag.py": ("[found] charts/solar_output.png: A flat graphic", "[answer] I received 3 pictures."),
+    "langgraph_pictures.py": ("[ai] search_pictures({'query': 'a yellow sign'})", "[tool] signs/", "480 x 320 pixels"),
+    "recall.py": ("81 pictures and pages, 62 questions.", "measures          30         90%    100%"),
+}
+"""Scripts that search the corpus, and some of what each prints."""
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
 
 
@@ -66,5 +72,13 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
         assert line in shown
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SEARCHES)
+def test_an_example_finds_pictures_of_the_corpus(script: str, minicpm_emulator: EmulatorServer) -> None:
+    shown = run(script, minicpm_emulator)
+    for line in SEARCHES[script]:
+        assert line in shown
+
+
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *ELSEWHERE}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *SEARCHES, *ELSEWHERE}
