@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llama_index_minicpm.image_captioner import ImageCaption, MiniCPMImageCaptioner
     from llama_index_minicpm.image_loader import load_images
     from llama_index_minicpm.image_query import ImageCitation, MiniCPMImagePostprocessor, image_citations
+    from llama_index_minicpm.voice_agent import MiniCPMVoiceAgent, MiniCPMVoiceAgentWebsocket, QueueVoiceInterface
 
 __all__ = [
     "ImageCaption",
@@ -36,6 +37,9 @@ __all__ = [
     "MiniCPM",
     "MiniCPMImageCaptioner",
     "MiniCPMImagePostprocessor",
+    "MiniCPMVoiceAgent",
+    "MiniCPMVoiceAgentWebsocket",
+    "QueueVoiceInterface",
     "__version__",
     "image_citations",
     "load_images",
@@ -46,6 +50,9 @@ _HOMES = {
     "ImageCitation": "image_query",
     "MiniCPMImageCaptioner": "image_captioner",
     "MiniCPMImagePostprocessor": "image_query",
+    "MiniCPMVoiceAgent": "voice_agent",
+    "MiniCPMVoiceAgentWebsocket": "voice_agent",
+    "QueueVoiceInterface": "voice_agent",
     "image_citations": "image_query",
     "load_images": "image_loader",
 }

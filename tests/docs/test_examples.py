@@ -20,8 +20,11 @@ AGENTS = {
     "llama_index_workflow.py": ("[handoff {'to_agent': 'weather'", "weather: The tool get_weather", "degrees=21"),
 }
 """Scripts with agents, and some of what each prints."""
-ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "minilm.py", "langchain_minilm.py", "langchain_bm25.py"}
-"""Tried in tests/langchain/test_agents.py and tests/rag, or part of another."""
+ELSEWHERE = {
+    "langchain_agent.py", "langgraph_agent.py", "minilm.py", "langchain_minilm.py", "langchain_bm25.py",
+    "ray_captions.py",
+}  # fmt: skip
+"""Tried in tests/langchain/test_agents.py and in tests/rag, or part of another."""
 SEARCHES = {
     "langchain_rag.py": ("[found] charts/solar_output.png: A flat graphic", "[answer] I received 3 pictures."),
     "langgraph_pictures.py": ("[ai] search_pictures({'query': 'a yellow sign'})", "[tool] signs/", "480 x 320 pixels"),
