@@ -36,7 +36,7 @@ def test_the_notebook_runs_from_top_to_bottom() -> None:
 def test_every_picture_is_found_by_what_the_emulator_says_of_it() -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "examples" / "recall.py")],
-        env=os.environ, capture_output=True, text=True, check=False, timeout=300,
+        env=os.environ, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "81 pictures and pages, 62 questions." in ran.stdout
