@@ -1,5 +1,9 @@
 """The LangChain notebook, and recall over the corpus with embeddings, as they are."""
 
+# What these use is in .venv-rag, not where types are checked.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import os

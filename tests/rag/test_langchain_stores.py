@@ -1,5 +1,9 @@
 """Documents of pictures in real stores: kept, opened again, replaced, deleted, and shown to the model that answers."""
 
+# What these use is in .venv-rag, not where types are checked.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import importlib
