@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 
     from minicpm_core._base import ClientBase
-    from minicpm_core.aio import AsyncMiniCPMClient
+    from minicpm_core.aio import AsyncMiniCPMClient  # noqa: F401 - named in a base class below
     from minicpm_core.captions.cache import CaptionCache
     from minicpm_core.captions.plan import Captionable
     from minicpm_core.captions.prompts import Caption
     from minicpm_core.captions.sources import Picture
-    from minicpm_core.client import MiniCPMClient
+    from minicpm_core.client import MiniCPMClient  # noqa: F401 - likewise
     from minicpm_core.config import ChatOptions
 
     Progress = Callable[[int, int | None], None]
