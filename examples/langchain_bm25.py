@@ -1,4 +1,4 @@
-"""A retriever that needs no model and no store: BM25 over the texts and names of documents, by bm25s. Used by other examples."""
+"""A retriever without a model or a store: BM25 over the texts and names of documents. Used by other examples."""
 
 from __future__ import annotations
 

@@ -106,5 +106,5 @@ def _file(blob: Blob, limits: MediaLimits) -> Generator[tuple[str, BinaryIO]]:
         with opened(from_path(ImageSource, path)) as found:
             yield found
         return
-    found = read(ImageSource("bytes", blob.as_bytes()), limits)
-    yield f"The blob {str(blob.source)!r}" if blob.source else "The blob", io.BytesIO(found.data or b"")
+    data = read(ImageSource("bytes", blob.as_bytes()), limits).data
+    yield f"The blob {str(blob.source)!r}" if blob.source else "The blob", io.BytesIO(data or b"")

@@ -26,14 +26,23 @@ AGENTS = {
     "llama_index_workflow.py": ("[handoff {'to_agent': 'weather'", "weather: The tool get_weather", "degrees=21"),
 }
 """Scripts with agents, and some of what each prints."""
-ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "ray_captions.py"}
-"""Tried in tests/langchain/test_agents.py, and in tests/rag/test_ray.py."""
 VOICES = {
     "langchain_voice_agent.py": ("around 440 hertz", "[write_note] Noted, as number 1.", "1 in the notebook."),
     "llama_index_voice.py": ("assistant: I am the emulator", "around 440 hertz", "1 message, 6 pieces of sound"),
 }
 """Scripts that speak, and some of what each prints; they take as long as what is said."""
 REALTIME = {"realtime_camera.py", "realtime_wav.py"}
+ELSEWHERE = {
+    "langchain_agent.py", "langgraph_agent.py", "minilm.py", "langchain_minilm.py", "langchain_bm25.py",
+    "ray_captions.py",
+}  # fmt: skip
+"""Tried in tests/langchain/test_agents.py and in tests/rag, or part of another."""
+SEARCHES = {
+    "langchain_rag.py": ("[found] charts/solar_output.png: A flat graphic", "[answer] I received 3 pictures."),
+    "langgraph_pictures.py": ("[ai] search_pictures({'query': 'a yellow sign'})", "[tool] signs/", "480 x 320 pixels"),
+    "recall.py": ("81 pictures and pages, 62 questions.", "measures          30         90%    100%"),
+}
+"""Scripts that search the corpus, and some of what each prints."""
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
 
 
@@ -97,6 +106,7 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
 
 
 @pytest.mark.slow
+<<<<<<< HEAD
 @pytest.mark.parametrize("script", VOICES)
 def test_an_example_listens_and_speaks(
     script: str, minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
@@ -144,3 +154,13 @@ def test_every_example_is_tried() -> None:
         *ELSEWHERE,
         *REALTIME,
     }
+=======
+@pytest.mark.parametrize("script", SEARCHES)
+def test_an_example_finds_pictures_of_the_corpus(script: str, minicpm_emulator: EmulatorServer) -> None:
+    shown = run(script, minicpm_emulator)
+    for line in SEARCHES[script]:
+        assert line in shown
+
+
+def test_every_example_is_tried() -> None:
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *SEARCHES, *ELSEWHERE}

@@ -49,7 +49,7 @@ def ranked(question: str, texts: Sequence[str]) -> list[tuple[int, float]]:
     asked, corpus = words_of(question), [words_of(text) for text in texts]
     if not asked or not any(corpus):
         return []
-    index: Any = BM25()
+    index: Any = BM25()  # type: ignore[no-untyped-call]  # bm25s has no types
     index.index(corpus, show_progress=False)
     scores: list[float] = index.get_scores(asked).tolist()
     best = sorted(range(len(scores)), key=lambda at: (-scores[at], at))
