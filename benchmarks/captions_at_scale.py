@@ -24,6 +24,7 @@ from server import MODEL, Server
 
 from minicpm_core import AsyncMiniCPMClient
 from minicpm_core.captions import AsyncCaptioner
+from minicpm_core.media.cache import clear_image_cache
 from minicpm_core.media.tokens import count_image_tokens
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _copies(data: bytes, folder: Path) -> list[Path]:
 
 
 async def _ask(paths: list[Path], base_url: str) -> None:
-    async with AsyncMiniCPMClient(base_url=base_url, model=MODEL, backend="vllm", image_cache_bytes=0) as client:
+    async with AsyncMiniCPMClient(base_url=base_url, model=MODEL, backend="vllm") as client:
         async for found in AsyncCaptioner(client, concurrency=IN_FLIGHT).captions(paths):
             if found.error is not None:
                 raise found.error
@@ -91,6 +92,7 @@ def cost(data: bytes, server: Server) -> Cost:
         paths = _copies(data, Path(folder))
         spent: list[float] = []
         for _ in range(ROUNDS):
+            clear_image_cache()
             begin = time.process_time()
             asyncio.run(_ask(paths, server.base_url()))
             spent.append((time.process_time() - begin) * 1e3 / IMAGES)

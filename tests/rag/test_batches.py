@@ -125,6 +125,23 @@ def test_a_batch_that_is_there_is_not_asked_for_again(minicpm_emulator: Emulator
     assert kept["id"].to_pylist() == [1, 2]
 
 
+def test_rows_over_which_workers_die_are_given_up_and_tried_again_by_the_next_run(
+    minicpm_emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    table = pa.table({"id": [1, 2], "image": pa.array([CAT, CAT], pa.binary())})
+    batches = WrittenBatches(
+        job(minicpm_emulator.base_url), Sealed(), output=str(tmp_path), id_column="id", keep_image=None
+    )
+    parts = Parts(tmp_path, id_column="id")
+    name = parts.name([1, 2])
+    assert [parts.begin(name) for _ in range(3)] == [0, 1, 2]
+    assert written(batches, table) == [{"rows": [2], "failed": [2], "ended": [b""]}]
+    assert pq.read_table(tmp_path)["error_type"].to_pylist() == ["WorkerDiedError"] * 2
+    assert minicpm_emulator.requests == []
+    assert parts.settle(drop_errors=True) is None
+    assert written(batches, table) == [{"rows": [2], "failed": [0], "ended": [b""]}]
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [
@@ -144,7 +161,7 @@ def test_what_every_batch_would_meet_ends_the_job(
     (batch,) = written(batches, table)
     with pytest.raises(ConfigurationError, match=told):
         raise pickle.loads(batch["ended"][0])
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_rows_that_are_there_twice_are_there_once_afterwards(tmp_path: Path) -> None:

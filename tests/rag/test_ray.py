@@ -75,7 +75,7 @@ def test_nothing_is_lost_doubled_or_paid_twice_when_a_driver_and_then_a_worker_a
         [sys.executable, str(DRIVER), cluster, str(photos), str(output), "40"],
         env=support.environment(MINICPM_API_KEY=KEY, MINICPM_BASE_URL=server.base_url),
         check=False,
-        timeout=120,
+        timeout=280,
         capture_output=True,
         text=True,
     )
@@ -145,7 +145,7 @@ def test_the_example_captions_its_photographs_once(cluster: str, server: Emulato
         [sys.executable, str(EXAMPLE), "", str(tmp_path / "captions")],
         env=environment,
         check=False,
-        timeout=120,
+        timeout=280,
         capture_output=True,
         text=True,
     )

@@ -2,6 +2,7 @@
 
     captions/_job.json                   what was asked of which model, so that another job does not mix its rows in
     captions/part-5e0c….parquet          named by the hash of the ids of its rows
+    captions/_begun/part-5e0c….count     how often these rows were begun and not ended
 
 A file is written beside its place and moved there whole, so that a job that is killed leaves no half a file; and a
 batch that is done twice writes the same file twice, so that its rows are there once.  Folders elsewhere (`s3://…`,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ERROR_COLUMN = "error_type"
 """Null in the rows that are well."""
 _JOB = "_job.json"
+_BEGUN = "_begun"
 
 
 def require_pyarrow() -> Any:
@@ -122,6 +124,32 @@ class Parts:
         sink = self._pa.BufferOutputStream()
         self._pa.parquet.write_table(table, sink, compression="zstd")
         self._write(f"{self._root}/{name}", sink.getvalue().to_pybytes())
+
+    def begin(self, name: str) -> int:
+        """Note that a batch is begun, for the case that its process does not live to end it.
+
+        Args:
+            name: Of its file.
+
+        Returns:
+            How often it was begun before and not ended.
+        """
+        place = f"{self._root}/{_BEGUN}/{name}.count"
+        before = 0
+        if self._exists(place):
+            with self._files.open_input_stream(place) as stream:
+                before = len(stream.read())
+        self._files.create_dir(f"{self._root}/{_BEGUN}", recursive=True)
+        self._write(place, b"." * (before + 1))
+        return before
+
+    def end(self, name: str) -> None:
+        """Forget that a batch was begun.
+
+        Args:
+            name: Of its file.
+        """
+        self._files.delete_file(f"{self._root}/{_BEGUN}/{name}.count")
 
     def settle(self, *, drop_errors: bool = False) -> Any:
         """Make sure that each row is there once.
