@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +282,5 @@ def _source(image: object, page: int | None) -> Captionable:
 
 
 def _opened(reference: Any) -> Sealed:
-    import ray  # pyright: ignore[reportMissingImports]
-
-    sealed: Sealed = ray.get(reference)
+    sealed: Sealed = import_module("ray").get(reference)
     return sealed

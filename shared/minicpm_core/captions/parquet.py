@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,7 @@ def require_pyarrow() -> Any:
         ConfigurationError: It is not installed.
     """
     try:
-        import pyarrow as pa  # pyright: ignore[reportMissingImports]
-        import pyarrow.compute  # pyright: ignore[reportMissingImports]
-        import pyarrow.fs  # pyright: ignore[reportMissingImports]
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+        pa, *_ = [import_module(name) for name in ("pyarrow", "pyarrow.compute", "pyarrow.fs", "pyarrow.parquet")]
     except ImportError as error:
         raise ConfigurationError(
             f"Batches of captions need {error.name}: pip install 'minicpm-integrations[ray]'"
@@ -163,7 +161,8 @@ class Parts:
         Raises:
             ConfigurationError: A file cannot be read.
         """
-        pc, found = self._pa.compute, []
+        pc = self._pa.compute
+        found: list[tuple[str, Any]] = []
         for name in self._names():
             table = self.read(name, [self.id_column, ERROR_COLUMN])
             keep = pc.is_null(table[ERROR_COLUMN]) if drop_errors else None
