@@ -10,10 +10,12 @@ from tests.house.support import PACKAGES
 
 PUBLIC: dict[str, tuple[str, ...]] = {
     "langchain_minicpm": (
-        "ChatMiniCPM", "__version__", "audio_block", "file_block", "image_block", "video_block",
+        "ChatMiniCPM", "MiniCPMBlobParser", "MiniCPMLoader", "__version__", "audio_block", "cited_documents",
+        "file_block", "image_block", "multi_modal_documents", "source_label", "video_block",
     ),
     "llama_index_minicpm": (
-        "MiniCPM", "__version__",
+        "ImageCaption", "ImageCitation", "MiniCPM", "MiniCPMImageCaptioner", "MiniCPMImagePostprocessor", "__version__",
+        "image_citations", "load_images",
     ),
     "minicpm_core": (
         "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",

@@ -35,7 +35,20 @@ def test_nothing_that_only_a_call_needs_is_imported(package: str, brought: set[s
 
 
 def test_the_public_names() -> None:
-    assert llama_index_minicpm.__all__ == ["MiniCPM", "__version__"]
+    assert llama_index_minicpm.__all__ == [
+        "ImageCaption",
+        "ImageCitation",
+        "MiniCPM",
+        "MiniCPMImageCaptioner",
+        "MiniCPMImagePostprocessor",
+        "MiniCPMVoiceAgent",
+        "MiniCPMVoiceAgentWebsocket",
+        "QueueVoiceInterface",
+        "__version__",
+        "image_citations",
+        "load_images",
+    ]
+    assert all(getattr(llama_index_minicpm, name).__doc__ for name in llama_index_minicpm.__all__)
 
 
 def test_without_its_framework_it_says_what_to_install() -> None:

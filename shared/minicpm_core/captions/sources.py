@@ -12,7 +12,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from minicpm_core.errors import InvalidMediaError, MiniCPMError
 from minicpm_core.media import pdfium
@@ -198,13 +198,28 @@ def _page_count(path: Path) -> int:
 
 
 def _drawn(path: Path, number: int, limits: MediaLimits) -> bytes:
-    """A page as a PNG or JPEG file."""
+    with opened(from_path(DocumentSource, path)) as (label, file):
+        return draw_page(file, number, limits=limits, label=label)
+
+
+def draw_page(file: BinaryIO, number: int, *, limits: MediaLimits, label: str) -> bytes:
+    """A page of a PDF as a PNG or JPEG file.
+
+    Args:
+        file: Binary and seekable.
+        number: Of the page, counted from 1.
+        limits: Bounds on bytes and pixels.
+        label: How to call the document in an error.
+
+    Raises:
+        InvalidMediaError: It is no PDF, or has no such page.
+        ConfigurationError: pypdfium2 or Pillow is not installed.
+    """
     from minicpm_core.media.documents import PAGE_PIXELS, read_pages
     from minicpm_core.media.images import load_image
 
-    with opened(from_path(DocumentSource, path)) as (label, file):
-        (page,) = read_pages(
-            file, pages=(number, number), max_pages=1, max_pixels=PAGE_PIXELS, with_text=False, label=label
-        )
+    (page,) = read_pages(
+        file, pages=(number, number), max_pages=1, max_pixels=PAGE_PIXELS, with_text=False, label=label
+    )
     (part,) = load_image(ImageSource("pil", page.image), accept=frozenset({JPEG, PNG}), limits=limits)
     return binascii.a2b_base64(part.base64)
