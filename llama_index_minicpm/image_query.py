@@ -41,12 +41,15 @@ class MiniCPMImagePostprocessor(BaseNodePostprocessor):
     Attributes:
         llm: Whose settings say how much of a picture is sent (`image_detail`).
         max_images: The most pictures that are shown; of the nodes after these, the captions stay. `None` shows all.
+        cite: Number the nodes in their metadata, `source: [2] report.pdf, page 3`, which the model sees; where it is
+            asked to cite by these numbers, `image_citations` reads them off its answer.
         on_error: What becomes of a picture that cannot be read, such as one whose file is gone: `skip` leaves the
             caption, `raise` raises the error.
     """
 
     llm: MiniCPM
     max_images: int | None = Field(default=None, ge=0)
+    cite: bool = False
     on_error: Literal["raise", "skip"] = "skip"
 
     @classmethod
@@ -61,15 +64,14 @@ class MiniCPMImagePostprocessor(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         left = len(nodes) if self.max_images is None else self.max_images
         found: list[NodeWithScore] = []
-        for scored in nodes:
-            if not (isinstance(scored.node, Node) and has_picture(scored.node)):
-                found.append(scored)
-                continue
-            image = self._image(scored.node) if left > 0 else None
-            left -= image is not None
-            found.append(
-                NodeWithScore(node=scored.node.model_copy(update={"image_resource": image}), score=scored.score)
-            )
+        for number, scored in enumerate(nodes, 1):
+            more: dict[str, Any] = {}
+            if isinstance(scored.node, Node) and has_picture(scored.node):
+                more["image_resource"] = image = self._image(scored.node) if left > 0 else None
+                left -= image is not None
+            if self.cite:
+                more["metadata"] = {"source": str(_citation(number, scored)), **scored.node.metadata}
+            found.append(NodeWithScore(node=scored.node.model_copy(update=more), score=scored.score))
         return found
 
     def _image(self, node: BaseNode) -> MediaResource | None:
@@ -111,7 +113,10 @@ class ImageCitation:
 
 
 def image_citations(response: Any, nodes: Sequence[NodeWithScore] | None = None) -> list[ImageCitation]:
-    """Which pictures an answer cites, by the numbers in brackets that `CitationQueryEngine` has the model write.
+    """Which pictures an answer cites, by the numbers in brackets that it was asked to write.
+
+    Of the sources of `MiniCPMImagePostprocessor(cite=True)`, and of those of LlamaIndex's `CitationQueryEngine`, which
+    gives caption and picture a number each.
 
     Each once, in the order of the answer; numbers that no source has are left out.
 
