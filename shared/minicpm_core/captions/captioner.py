@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 
     from minicpm_core._base import ClientBase
+    from minicpm_core.aio import AsyncMiniCPMClient  # noqa: F401 - named in the bases below, where ruff does not look
     from minicpm_core.captions.cache import CaptionCache
     from minicpm_core.captions.plan import Captionable
     from minicpm_core.captions.prompts import Caption
     from minicpm_core.captions.sources import Picture
+    from minicpm_core.client import MiniCPMClient  # noqa: F401 - as above
     from minicpm_core.config import ChatOptions
 
     Progress = Callable[[int, int | None], None]
