@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 import json
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,9 @@ import pytest
 from minicpm_core import AuthenticationError, ClientConfig, ConfigurationError
 from minicpm_core.captions.batches import CaptionBatches, CaptionJob, Sealed, WrittenBatches
 from minicpm_core.captions.parquet import Parts
+from minicpm_core.captions.ray import caption_batches, caption_dataset
 from minicpm_core.emulator import EmulatorServer
+from tests.docs.pages import ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,8 +158,6 @@ def test_rows_over_which_workers_die_are_given_up_and_tried_again_by_the_next_ru
 def test_what_every_batch_would_meet_ends_the_job(
     table: Any, told: str, minicpm_emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    import pickle
-
     batches = WrittenBatches(
         job(minicpm_emulator.base_url), Sealed(), output=str(tmp_path), id_column="id", keep_image=None
     )
@@ -207,3 +210,20 @@ def test_a_writer_that_died_leaves_nothing_that_counts(tmp_path: Path) -> None:
     (tmp_path / ".abc.tmp").write_bytes(b"half a file")
     assert parts.settle().to_pylist() == [1]
     assert ids_in(parts) == [1]
+
+
+def test_the_page_names_arguments_that_exist() -> None:
+    """Its code wants a cluster and a fleet, so that only its calls are compared with the functions."""
+    known = {
+        name
+        for function in (caption_dataset, caption_batches, ClientConfig.create)
+        for name in inspect.signature(function).parameters
+    }
+    named = {
+        keyword.arg
+        for block in blocks(ROOT / "docs" / "rag-at-scale.md", "py")
+        for node in ast.walk(ast.parse(block.code))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+    }
+    assert {"output", "base_url", "id_column"} <= named <= known
