@@ -132,7 +132,8 @@ def test_a_wrong_key_ends_the_job_and_writes_no_rows(cluster: str, server: Emula
             image_column="image",
             concurrency=4,
         )
-    assert 1 <= len(server.requests) <= 4
+    captions = [request for request in server.requests if request.method == "POST"]
+    assert 1 <= len(captions) <= 8  # of forty: what two actors had under way
     assert "another" not in str(raised.value)
     assert list((tmp_path / "captions").glob("part-*")) == []
 
