@@ -24,6 +24,7 @@ from server import MODEL, Server
 
 from minicpm_core import AsyncMiniCPMClient
 from minicpm_core.captions import AsyncCaptioner
+from minicpm_core.media.cache import clear_image_cache
 from minicpm_core.media.tokens import count_image_tokens
 
 if TYPE_CHECKING:
@@ -61,12 +62,23 @@ def _resized(path: Path, size: tuple[int, int]) -> bytes:
     return written.getvalue()
 
 
-INPUTS: dict[str, Callable[[], bytes]] = {
-    "web picture, 640 x 427": (media_inputs.PHOTOS / "rocket.jpg").read_bytes,
-    "picture of 2 MP, 1600 x 1200": lambda: _resized(media_inputs.photo(), (1600, 1200)),
-    "photograph of 12 MP": lambda: media_inputs.photo().read_bytes(),
-    "scan of A4 at 300 dpi, JPEG": lambda: media_inputs.scan_jpeg().read_bytes(),
+def _medium() -> bytes:
+    return _resized(media_inputs.photo(), (1600, 1200))
+
+
+def _large() -> bytes:
+    return media_inputs.photo().read_bytes()
+
+
+INPUTS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "web picture, 640 x 427": ((media_inputs.PHOTOS / "rocket.jpg").read_bytes, "auto"),
+    "picture of 2 MP, 1600 x 1200": (_medium, "auto"),
+    'the same, `image_detail="original"`': (_medium, "original"),
+    "photograph of 12 MP": (_large, "auto"),
+    'the same, `image_detail="original"` ': (_large, "original"),
+    "scan of A4 at 300 dpi, JPEG": (lambda: media_inputs.scan_jpeg().read_bytes(), "auto"),
 }
+"""How to make each picture, and how much of it is sent."""
 
 
 def _copies(data: bytes, folder: Path) -> list[Path]:
@@ -78,21 +90,28 @@ def _copies(data: bytes, folder: Path) -> list[Path]:
     return paths
 
 
-async def _ask(paths: list[Path], base_url: str) -> None:
-    async with AsyncMiniCPMClient(base_url=base_url, model=MODEL, backend="vllm", image_cache_bytes=0) as client:
+async def _ask(paths: list[Path], base_url: str, detail: str) -> None:
+    async with AsyncMiniCPMClient(base_url=base_url, model=MODEL, backend="vllm", image_detail=detail) as client:
         async for found in AsyncCaptioner(client, concurrency=IN_FLIGHT).captions(paths):
             if found.error is not None:
                 raise found.error
 
 
-def cost(data: bytes, server: Server) -> Cost:
-    """What a picture costs."""
+def cost(data: bytes, detail: str, server: Server) -> Cost:
+    """What a picture costs.
+
+    Args:
+        data: The file.
+        detail: How much of it is sent.
+        server: What answers.
+    """
     with tempfile.TemporaryDirectory() as folder:
         paths = _copies(data, Path(folder))
         spent: list[float] = []
         for _ in range(ROUNDS):
+            clear_image_cache()
             begin = time.process_time()
-            asyncio.run(_ask(paths, server.base_url()))
+            asyncio.run(_ask(paths, server.base_url(), detail))
             spent.append((time.process_time() - begin) * 1e3 / IMAGES)
     with httpx.Client() as client:
         sent = len(client.get(f"{server.base_url()}/received").content)
@@ -106,10 +125,10 @@ def main() -> None:
     print("| A picture | file | sent | prompt tokens | CPU ms, median (least) | a million: CPU hours | sent | tokens |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     with Server() as server:
-        for name, make in INPUTS.items():
-            found = cost(make(), server)
+        for name, (make, detail) in INPUTS.items():
+            found = cost(make(), detail, server)
             print(
-                f"| {name} | {found.file / 1e3:,.0f} kB | {found.sent / 1e3:,.0f} kB | {found.tokens} "
+                f"| {name.strip()} | {found.file / 1e3:,.0f} kB | {found.sent / 1e3:,.0f} kB | {found.tokens} "
                 f"| {found.cpu:.1f} ({found.least:.1f}) | {found.cpu / 1e3 * MILLION / HOURS:.1f} "
                 f"| {found.sent * MILLION / 1e9:,.0f} GB | {found.tokens * MILLION / 1e6:,.0f} M |",
                 flush=True,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import bm25s
-
 from minicpm_core import InvalidMediaError, MiniCPMError
 from minicpm_core.captions import Captioner, MediaPage, find_media
+from minicpm_core.captions.ranking import ranked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 MOST_PICTURES = 500
 LARGEST_UPLOAD = 25 * 1024 * 1024
 """Bytes."""
-_WORDS = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,6 @@ class Album:
     photos: list[Photo] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     _names: dict[Path, str] = field(default_factory=dict)
-    _index: bm25s.BM25 | None = None
 
     def keep(self, name: str, data: bytes) -> Path:
         """Write an upload into the folder, under a name that nobody else chose.
@@ -93,7 +89,7 @@ class Album:
         cache: CaptionCache,
         progress: Callable[[int, str], None],
     ) -> None:
-        """Caption pictures, and make them findable.
+        """Caption pictures, so that they can be found.
 
         Args:
             pages: From `find`.
@@ -109,17 +105,14 @@ class Album:
             told = f"The album is full: it takes {MOST_PICTURES} pictures, and {len(pages) - room} were left out."
             self.refused["More pictures"] = told
         captioner = Captioner(client, cache=cache, on_error="skip")
-        try:
-            for done, found in enumerate(captioner.captions(pages[:room]), 1):
-                page = found.source
-                name = self.label(page)
-                if found.caption is None:
-                    self._refuse(name, found.error)
-                else:
-                    self.photos.append(Photo(page, name, found.caption.to_text()))
-                progress(done, name)
-        finally:
-            self._reindex()
+        for done, found in enumerate(captioner.captions(pages[:room]), 1):
+            page = found.source
+            name = self.label(page)
+            if found.caption is None:
+                self._refuse(name, found.error)
+            else:
+                self.photos.append(Photo(page, name, found.caption.to_text()))
+            progress(done, name)
 
     def search(self, question: str, *, most: int) -> list[Photo]:
         """The pictures whose captions or names have words of the question, the best first.
@@ -128,15 +121,8 @@ class Album:
             question: Any text.
             most: How many to give.
         """
-        if self._index is None:
-            return []
-        words = bm25s.tokenize([_spaced(question)], stopwords="en", show_progress=False, return_ids=False)
-        known = [word for word in words[0] if word in self._index.vocab_dict]
-        if not known:
-            return []
-        k = min(most, len(self.photos))
-        found, scores = self._index.retrieve([known], k=k, show_progress=False)
-        return [self.photos[int(n)] for n, score in zip(found[0], scores[0], strict=True) if score > 0]
+        texts = [f"{photo.name} {photo.caption}".replace("_", " ") for photo in self.photos]
+        return [self.photos[at] for at, _ in ranked(question, texts)[:most]]
 
     def label(self, page: MediaPage) -> str:
         """What people call a picture or a page."""
@@ -148,14 +134,3 @@ class Album:
 
     def _refuse(self, name: str, error: MiniCPMError | None) -> None:
         self.refused[name] = str(error)
-
-    def _reindex(self) -> None:
-        if self.photos:
-            texts = [_spaced(f"{photo.name} {photo.caption}") for photo in self.photos]
-            self._index = bm25s.BM25()
-            self._index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
-
-
-def _spaced(text: str) -> str:
-    """Words alone, so that `IMG_cat.jpg` has the word `cat`."""
-    return " ".join(_WORDS.findall(text))

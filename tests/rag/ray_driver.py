@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-
-import ray
+from importlib import import_module
 
 from minicpm_core.captions.ray import caption_dataset
 
 
 def main(address: str, photos: str, output: str, dies_after: str) -> None:
     """Caption, and die."""
-    ray.init(address=address, log_to_driver=False)
+    import_module("ray").init(address=address, log_to_driver=False)
 
     def die(rows: int) -> None:
         if rows >= int(dies_after):

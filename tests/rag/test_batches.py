@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 import json
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,9 @@ import pytest
 from minicpm_core import AuthenticationError, ClientConfig, ConfigurationError
 from minicpm_core.captions.batches import CaptionBatches, CaptionJob, Sealed, WrittenBatches
 from minicpm_core.captions.parquet import Parts
+from minicpm_core.captions.ray import caption_batches, caption_dataset
 from minicpm_core.emulator import EmulatorServer
+from tests.docs.pages import ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,6 +130,23 @@ def test_a_batch_that_is_there_is_not_asked_for_again(minicpm_emulator: Emulator
     assert kept["id"].to_pylist() == [1, 2]
 
 
+def test_rows_over_which_workers_die_are_given_up_and_tried_again_by_the_next_run(
+    minicpm_emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    table = pa.table({"id": [1, 2], "image": pa.array([CAT, CAT], pa.binary())})
+    batches = WrittenBatches(
+        job(minicpm_emulator.base_url), Sealed(), output=str(tmp_path), id_column="id", keep_image=None
+    )
+    parts = Parts(tmp_path, id_column="id")
+    name = parts.name([1, 2])
+    assert [parts.begin(name) for _ in range(3)] == [0, 1, 2]
+    assert written(batches, table) == [{"rows": [2], "failed": [2], "ended": [b""]}]
+    assert pq.read_table(tmp_path)["error_type"].to_pylist() == ["WorkerDiedError"] * 2
+    assert minicpm_emulator.requests == []
+    assert parts.settle(drop_errors=True) is None
+    assert written(batches, table) == [{"rows": [2], "failed": [0], "ended": [b""]}]
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [
@@ -136,15 +158,13 @@ def test_a_batch_that_is_there_is_not_asked_for_again(minicpm_emulator: Emulator
 def test_what_every_batch_would_meet_ends_the_job(
     table: Any, told: str, minicpm_emulator: EmulatorServer, tmp_path: Path
 ) -> None:
-    import pickle
-
     batches = WrittenBatches(
         job(minicpm_emulator.base_url), Sealed(), output=str(tmp_path), id_column="id", keep_image=None
     )
     (batch,) = written(batches, table)
     with pytest.raises(ConfigurationError, match=told):
         raise pickle.loads(batch["ended"][0])
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_rows_that_are_there_twice_are_there_once_afterwards(tmp_path: Path) -> None:
@@ -190,3 +210,20 @@ def test_a_writer_that_died_leaves_nothing_that_counts(tmp_path: Path) -> None:
     (tmp_path / ".abc.tmp").write_bytes(b"half a file")
     assert parts.settle().to_pylist() == [1]
     assert ids_in(parts) == [1]
+
+
+def test_the_page_names_arguments_that_exist() -> None:
+    """Its code wants a cluster and a fleet, so that only its calls are compared with the functions."""
+    known = {
+        name
+        for function in (caption_dataset, caption_batches, ClientConfig.create)
+        for name in inspect.signature(function).parameters
+    }
+    named = {
+        keyword.arg
+        for block in blocks(ROOT / "docs" / "rag-at-scale.md", "py")
+        for node in ast.walk(ast.parse(block.code))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+    }
+    assert {"output", "base_url", "id_column"} <= named <= known

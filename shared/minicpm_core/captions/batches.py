@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 _FIELDS = ("summary", "visible_text", "tables", "entities")
 """Columns of structured captions."""
 _LONGEST_ERROR = 2000
+_MOST_TRIES = 3
+
+
+class WorkerDiedError(RuntimeError):
+    """The rows of a batch were given up, since the process that works on them dies. Only ever told in their columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +237,20 @@ class WrittenBatches(CaptionBatches):
         name = self._parts.name(_ids(batch, self._parts.id_column))
         table = await asyncio.to_thread(self._parts.read, name, [ERROR_COLUMN])
         if table is None:  # else an actor died after it wrote this, and the batch was given out again
-            table = await self.caption(batch)
-            await asyncio.to_thread(self._parts.write, name, self._kept(table))
+            tries = await asyncio.to_thread(self._parts.begin, name)
+            try:
+                # Ray starts an actor again and again: rows that kill it must not be given to the next one for ever.
+                table = await self.caption(batch) if tries < _MOST_TRIES else self._given_up(batch, tries)
+                await asyncio.to_thread(self._parts.write, name, self._kept(table))
+            finally:
+                await asyncio.to_thread(self._parts.end, name)
         return len(table), len(table) - table[ERROR_COLUMN].null_count
+
+    def _given_up(self, batch: Any, tries: int) -> Any:
+        told = (
+            f"The worker died {tries} times over a batch with this row. Try it alone, or with image_detail='original'."
+        )
+        return self._with_columns(batch, [WorkerDiedError(told)] * len(batch))
 
     def _kept(self, table: Any) -> Any:
         column, types = self._job.image_column, self._pa.types
@@ -265,7 +282,5 @@ def _source(image: object, page: int | None) -> Captionable:
 
 
 def _opened(reference: Any) -> Sealed:
-    import ray  # pyright: ignore[reportMissingImports]
-
-    sealed: Sealed = ray.get(reference)
+    sealed: Sealed = import_module("ray").get(reference)
     return sealed

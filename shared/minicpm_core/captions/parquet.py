@@ -2,6 +2,7 @@
 
     captions/_job.json                   what was asked of which model, so that another job does not mix its rows in
     captions/part-5e0c….parquet          named by the hash of the ids of its rows
+    captions/_begun/part-5e0c….count     how often these rows were begun and not ended
 
 A file is written beside its place and moved there whole, so that a job that is killed leaves no half a file; and a
 batch that is done twice writes the same file twice, so that its rows are there once.  Folders elsewhere (`s3://…`,
@@ -14,6 +15,7 @@ import hashlib
 import json
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 ERROR_COLUMN = "error_type"
 """Null in the rows that are well."""
 _JOB = "_job.json"
+_BEGUN = "_begun"
 
 
 def require_pyarrow() -> Any:
@@ -34,10 +37,7 @@ def require_pyarrow() -> Any:
         ConfigurationError: It is not installed.
     """
     try:
-        import pyarrow as pa  # pyright: ignore[reportMissingImports]
-        import pyarrow.compute  # pyright: ignore[reportMissingImports]
-        import pyarrow.fs  # pyright: ignore[reportMissingImports]
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+        pa, *_ = [import_module(name) for name in ("pyarrow", "pyarrow.compute", "pyarrow.fs", "pyarrow.parquet")]
     except ImportError as error:
         raise ConfigurationError(
             f"Batches of captions need {error.name}: pip install 'minicpm-integrations[ray]'"
@@ -123,6 +123,32 @@ class Parts:
         self._pa.parquet.write_table(table, sink, compression="zstd")
         self._write(f"{self._root}/{name}", sink.getvalue().to_pybytes())
 
+    def begin(self, name: str) -> int:
+        """Note that a batch is begun, for the case that its process does not live to end it.
+
+        Args:
+            name: Of its file.
+
+        Returns:
+            How often it was begun before and not ended.
+        """
+        place = f"{self._root}/{_BEGUN}/{name}.count"
+        before = 0
+        if self._exists(place):
+            with self._files.open_input_stream(place) as stream:
+                before = len(stream.read())
+        self._files.create_dir(f"{self._root}/{_BEGUN}", recursive=True)
+        self._write(place, b"." * (before + 1))
+        return before
+
+    def end(self, name: str) -> None:
+        """Forget that a batch was begun.
+
+        Args:
+            name: Of its file.
+        """
+        self._files.delete_file(f"{self._root}/{_BEGUN}/{name}.count")
+
     def settle(self, *, drop_errors: bool = False) -> Any:
         """Make sure that each row is there once.
 
@@ -135,7 +161,8 @@ class Parts:
         Raises:
             ConfigurationError: A file cannot be read.
         """
-        pc, found = self._pa.compute, []
+        pc = self._pa.compute
+        found: list[tuple[str, Any]] = []
         for name in self._names():
             table = self.read(name, [self.id_column, ERROR_COLUMN])
             keep = pc.is_null(table[ERROR_COLUMN]) if drop_errors else None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import pickle
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,8 +259,7 @@ def _written(arguments: Mapping[str, Any], *, output: str, id_column: str, keep_
 def _ray() -> Any:
     """Ray, with Ray Data."""
     try:
-        import ray  # pyright: ignore[reportMissingImports]
-        import ray.data  # pyright: ignore[reportMissingImports]
+        ray, _ = import_module("ray"), import_module("ray.data")
     except ImportError as error:
         raise ConfigurationError(
             f"Captions on Ray need {error.name}: pip install 'minicpm-integrations[ray]'"
