@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
 import httpx
-from typing_extensions import override
 
 from minicpm_core._wire import SMALL_BODY, Turn, address_of
 
@@ -42,11 +41,9 @@ class Pipe(asyncio.Protocol):
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
-    @override
     def data_received(self, data: bytes) -> None:
         self._unread.append(data)
         self._size += len(data)
@@ -55,22 +52,18 @@ class Pipe(asyncio.Protocol):
             self._transport.pause_reading()
         self._wake()
 
-    @override
     def eof_received(self) -> None:
         self._over = True
         self._wake()
 
-    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
         self._error = exc
         self._wake()
 
-    @override
     def pause_writing(self) -> None:
         self._full = True
 
-    @override
     def resume_writing(self) -> None:
         self._full = False
         self._wake()
@@ -160,7 +153,6 @@ class AsyncWire(httpx.AsyncBaseTransport):
         self._socket: Any = None  # its asyncio transport, below TLS
         self._idle_since = 0.0
 
-    @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the head of its answer.
 
@@ -254,7 +246,6 @@ class AsyncWire(httpx.AsyncBaseTransport):
         if transport is not None:
             transport.abort()
 
-    @override
     async def aclose(self) -> None:
         self.close()
 
@@ -273,7 +264,6 @@ class _Answer(httpx.AsyncByteStream):
         self._pipe = pipe
         self._turn = turn
 
-    @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         turn, read, seconds = self._turn, self._pipe.read, self._turn.read_seconds
         yield turn.begun()
@@ -281,7 +271,6 @@ class _Answer(httpx.AsyncByteStream):
             yield turn.body(await read(seconds))
         self._wire.ended(turn)
 
-    @override
     async def aclose(self) -> None:
         """Close the connection, unless the answer was read to its end."""
         if not self._turn.done:
