@@ -104,7 +104,8 @@ class Turn:
                 isinstance(event, h11.InformationalResponse) and event.status_code == _SWITCHED
             ):
                 self._body = reader_for(event.status_code, event.headers)
-                self._keep = self._asked_to_keep and keeps(event.http_version, event.headers)
+                switched = isinstance(event, h11.InformationalResponse)
+                self._keep = self._asked_to_keep and not switched and keeps(event.http_version, event.headers)
                 return event
 
     def begun(self) -> bytes:

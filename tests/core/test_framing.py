@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import h11
 import pytest
 from hypothesis import given
@@ -54,7 +56,7 @@ def test_any_chunks_cut_anywhere_are_read_as_h11_reads_them(chunks: list[bytes],
     data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     reader = ChunkedReader()
-    pieces = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(places)]
     assert _read(reader, *pieces) == b"".join(chunks) == _as_h11_reads_it(data)
     assert (reader.done, reader.clean) == (True, True)
 

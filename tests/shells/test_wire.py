@@ -53,9 +53,14 @@ async def test_a_connection_is_used_again_if_the_answer_leaves_it_so(
     assert await asyncio.to_thread(server.wait_until, lambda: server.open_now == (connections == 1))
 
 
+def joined(answer: Answer) -> bytes:
+    """The bytes of an answer, to be sent at once."""
+    return b"".join(part for part in answer if isinstance(part, bytes))
+
+
 async def test_many_events_in_one_read_are_all_given(shell: Shell, server: ScriptedServer) -> None:
     words = [f"{number} " for number in range(3_000)]
-    server.answers[:] = [[b"".join(events([*(sse(chunk(word)) for word in words), *pieces("end")]))]]
+    server.answers[:] = [[joined(events([*(sse(chunk(word)) for word in words), *pieces("end")]))]]
     deltas = await shell.deltas()
     assert [delta.text for delta in deltas if delta.text] == [*words, "end"]
 
@@ -72,7 +77,7 @@ async def test_what_came_before_in_the_same_read_is_given(
     shell: Shell, server: ScriptedServer, how_it_breaks: str
 ) -> None:
     last, kind = BROKEN[how_it_breaks]
-    begun = b"".join(part for part in events(pieces("Hel", "lo")[:2], end=False) if isinstance(part, bytes))
+    begun = joined(events(pieces("Hel", "lo")[:2], end=False))
     server.answers[:] = [[begun + last, Close()]]
     stream = await shell.stream()
     assert [(await shell.next(stream)).text for _ in range(2)] == ["Hel", "lo"]
