@@ -24,7 +24,7 @@ help: ## Show this list
 demo: $(ENVIRONMENT) ## See it at work: a real photograph, through LangChain and LlamaIndex
 	@$(BIN)/python -m minicpm_core.cli demo
 
-test: lint types contracts tests ## Everything below down to `tests`
+test: lint types contracts tests rag ## Everything below down to `rag`
 
 lint: $(ENVIRONMENT) ## Ruff: rules and format
 	@echo "== ruff"

@@ -8,11 +8,14 @@ LangChain's retry and fallback middleware judges it rightly.  `CLASSES` is the t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core import exceptions as langchain
 
 from minicpm_core import errors as core
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class StreamInterruptedError(core.StreamInterruptedError, langchain.ModelConnect
 
 
 class ToolCallError(core.ToolCallError, langchain.ModelAPIError):
-    """A tool had to be called and was not."""
+    """`tool_choice` was not honoured."""
 
 
 class MalformedReplyError(core.MalformedReplyError, langchain.ModelAPIError):
@@ -176,7 +179,9 @@ CLASSES: Final[dict[type[core.MiniCPMError], type[core.MiniCPMError]]] = {
 """The class to raise in LangChain for each class of the core; a subclass that is not listed takes its parent's."""
 
 
-def as_langchain(error: core.MiniCPMError) -> core.MiniCPMError:
+def as_langchain(
+    error: core.MiniCPMError, *, classes: Mapping[type[core.MiniCPMError], type[core.MiniCPMError]] = CLASSES
+) -> core.MiniCPMError:
     """The same error in the class that langchain-core knows too, with its attributes, notes and traceback.
 
     `is_retryable` is what the core judged of this very answer: a 429 is worth a retry, an empty account is not.
@@ -184,7 +189,7 @@ def as_langchain(error: core.MiniCPMError) -> core.MiniCPMError:
     if isinstance(error, langchain.LangChainException):
         return error
     for base in type(error).__mro__:
-        chosen = CLASSES.get(base)
+        chosen = classes.get(base)
         if chosen is not None:
             break
     else:

@@ -160,6 +160,7 @@ def metadata_of(completion: Completion, choice: Choice, *, model: str) -> dict[s
         "created": completion.created,
         "logprobs": choice.logprobs,
         "reasoning_promoted": choice.reasoning_promoted or None,
+        "repaired_tool_calls": [call.id for call in choice.tool_calls if call.repaired] or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 

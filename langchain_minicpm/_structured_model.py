@@ -14,8 +14,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.utils import AddableDict
 
 from langchain_minicpm._guard import langchain_errors
+from langchain_minicpm._messages import to_message
 from langchain_minicpm._reading import Partial
-from minicpm_core.errors import MiniCPMError, StructuredOutputError
+from minicpm_core.errors import MiniCPMError, StructuredOutputError, ToolCallError
 from minicpm_core.structured import repair_message
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from langchain_minicpm._reading import Form
     from langchain_minicpm._structured import Asked, ObjectRequest
     from langchain_minicpm.chat_models import ChatMiniCPM
+    from minicpm_core.types import Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class StructuredModel(Runnable["LanguageModelInput", Any]):
             rounds = _rounds(self._messages(value, asked), asked.form)
             messages = next(rounds)
             while True:
-                outcome = _told(rounds, asked.bound.invoke(messages, config, **kwargs))
+                outcome = _told(rounds, _asked(asked.bound, messages, config, kwargs))
                 if isinstance(outcome, Outcome):
                     return self._result(outcome)
                 messages = outcome
@@ -172,7 +174,7 @@ class StructuredModel(Runnable["LanguageModelInput", Any]):
             rounds = _rounds(self._messages(value, asked), asked.form)
             messages = next(rounds)
             while True:
-                outcome = _told(rounds, await asked.bound.ainvoke(messages, config, **kwargs))
+                outcome = _told(rounds, await _aasked(asked.bound, messages, config, kwargs))
                 if isinstance(outcome, Outcome):
                     return self._result(outcome)
                 messages = outcome
@@ -189,12 +191,15 @@ class StructuredModel(Runnable["LanguageModelInput", Any]):
             asked = self.request.asked(self.model, self.model._clients().sync.backend())  # noqa: SLF001  # of the same package
             rounds = _rounds(self._messages(_joined(list(values)), asked), asked.form)
             answer, partial = None, Partial(asked.form)
-            for piece in asked.bound.stream(next(rounds), config, **kwargs):
-                answer = piece if answer is None else cast("AIMessage", answer + piece)
-                yield from self._shown(piece, partial)
+            try:
+                for piece in asked.bound.stream(next(rounds), config, **kwargs):
+                    answer = piece if answer is None else cast("AIMessage", answer + piece)
+                    yield from self._shown(piece, partial)
+            except ToolCallError as error:
+                answer = _uncalled(error)
             outcome = _told(rounds, _of(answer))
             while not isinstance(outcome, Outcome):
-                outcome = _told(rounds, asked.bound.invoke(outcome, config, **kwargs))
+                outcome = _told(rounds, _asked(asked.bound, outcome, config, kwargs))
             yield from self._end(outcome, partial)
 
     async def _agrow(
@@ -209,13 +214,16 @@ class StructuredModel(Runnable["LanguageModelInput", Any]):
             asked = self.request.asked(self.model, await self.model._clients().aio.backend())  # noqa: SLF001  # of the same package
             rounds = _rounds(self._messages(_joined([value async for value in values]), asked), asked.form)
             answer, partial = None, Partial(asked.form)
-            async for piece in asked.bound.astream(next(rounds), config, **kwargs):
-                answer = piece if answer is None else cast("AIMessage", answer + piece)
-                for item in self._shown(piece, partial):
-                    yield item
+            try:
+                async for piece in asked.bound.astream(next(rounds), config, **kwargs):
+                    answer = piece if answer is None else cast("AIMessage", answer + piece)
+                    for item in self._shown(piece, partial):
+                        yield item
+            except ToolCallError as error:
+                answer = _uncalled(error)
             outcome = _told(rounds, _of(answer))
             while not isinstance(outcome, Outcome):
-                outcome = _told(rounds, await asked.bound.ainvoke(outcome, config, **kwargs))
+                outcome = _told(rounds, await _aasked(asked.bound, outcome, config, kwargs))
             for item in self._end(outcome, partial):
                 yield item
 
@@ -272,6 +280,36 @@ def _read(raw: AIMessage, form: Form) -> Outcome:
         raise
     except Exception as error:  # noqa: BLE001  # a refusal, or what a validator of the schema's class raised
         return Outcome(raw, error=error)
+
+
+def _asked(
+    bound: Runnable[LanguageModelInput, AIMessage],
+    messages: list[BaseMessage],
+    config: RunnableConfig,
+    kwargs: dict[str, Any],
+) -> AIMessage:
+    try:
+        return bound.invoke(messages, config, **kwargs)
+    except ToolCallError as error:
+        return _uncalled(error)
+
+
+async def _aasked(
+    bound: Runnable[LanguageModelInput, AIMessage],
+    messages: list[BaseMessage],
+    config: RunnableConfig,
+    kwargs: dict[str, Any],
+) -> AIMessage:
+    try:
+        return await bound.ainvoke(messages, config, **kwargs)
+    except ToolCallError as error:
+        return _uncalled(error)
+
+
+def _uncalled(error: ToolCallError) -> AIMessage:
+    """The answer without the call that was asked for: the object may be in its text, or the model is asked again."""
+    completion = cast("Completion", error.partial)  # this error always has it
+    return to_message(completion, completion.choices[0], model=completion.model or "")
 
 
 def _told(rounds: Generator[list[BaseMessage], AIMessage, Outcome], answer: AIMessage) -> list[BaseMessage] | Outcome:

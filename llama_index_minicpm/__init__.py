@@ -1,4 +1,4 @@
-"""MiniCPM for LlamaIndex: `MiniCPM`, a multimodal, function-calling LLM.
+"""MiniCPM for LlamaIndex: `MiniCPM`, a multimodal, function-calling LLM, and what RAG over pictures needs beside it.
 
 Example:
     ```python
@@ -11,6 +11,9 @@ Example:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from minicpm_core._lazy import lazily
 from minicpm_core._version import __version__
 
 try:
@@ -22,4 +25,36 @@ except ModuleNotFoundError as error:
         'llama_index_minicpm needs llama-index-core. Install it with: pip install "minicpm-integrations[llama-index]"'
     ) from error
 
-__all__ = ["MiniCPM", "__version__"]
+if TYPE_CHECKING:
+    from llama_index_minicpm.image_captioner import ImageCaption, MiniCPMImageCaptioner
+    from llama_index_minicpm.image_loader import load_images
+    from llama_index_minicpm.image_query import ImageCitation, MiniCPMImagePostprocessor, image_citations
+    from llama_index_minicpm.voice_agent import MiniCPMVoiceAgent, MiniCPMVoiceAgentWebsocket, QueueVoiceInterface
+
+__all__ = [
+    "ImageCaption",
+    "ImageCitation",
+    "MiniCPM",
+    "MiniCPMImageCaptioner",
+    "MiniCPMImagePostprocessor",
+    "MiniCPMVoiceAgent",
+    "MiniCPMVoiceAgentWebsocket",
+    "QueueVoiceInterface",
+    "__version__",
+    "image_citations",
+    "load_images",
+]
+
+_HOMES = {
+    "ImageCaption": "image_captioner",
+    "ImageCitation": "image_query",
+    "MiniCPMImageCaptioner": "image_captioner",
+    "MiniCPMImagePostprocessor": "image_query",
+    "MiniCPMVoiceAgent": "voice_agent",
+    "MiniCPMVoiceAgentWebsocket": "voice_agent",
+    "QueueVoiceInterface": "voice_agent",
+    "image_citations": "image_query",
+    "load_images": "image_loader",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -15,7 +15,9 @@ from llama_index_instrumentation import get_dispatcher
 from typing_extensions import override
 
 from llama_index_minicpm._calling import Calling
+from llama_index_minicpm._responses import uncalled
 from llama_index_minicpm._structured import M, PartialObjects, StructuredRequest, UnfitError, method_for
+from minicpm_core.errors import ToolCallError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -120,7 +122,7 @@ class Predicting(Calling):
             StructuredOutputError: No object that fits was written, or it was cut off; it has the text as written.
         """
         request = self._request(output_cls, messages, llm_kwargs, self._sync().backend())
-        response = self.chat(request.messages, **request.options)
+        response = self._answered(request)
         try:
             return request.read(response)
         except UnfitError as problem:
@@ -131,7 +133,7 @@ class Predicting(Calling):
     ) -> M:
         """`predict_object`, asynchronously."""
         request = self._request(output_cls, messages, llm_kwargs, await self._async().backend())
-        response = await self.achat(request.messages, **request.options)
+        response = await self._aanswered(request)
         try:
             return request.read(response)
         except UnfitError as problem:
@@ -179,6 +181,8 @@ class Predicting(Calling):
                 found = reader.feed(last)
                 if found is not None:
                     yield found
+        except ToolCallError as error:
+            last = uncalled(error)
         finally:
             responses.close()
         whole = cast("ChatResponse", last)  # a stream that ends without an answer is an error of the core
@@ -187,15 +191,27 @@ class Predicting(Calling):
         except UnfitError as problem:
             yield self._mended(request.again(whole, problem))
 
+    def _answered(self, request: StructuredRequest[Any]) -> ChatResponse:
+        try:
+            return self.chat(request.messages, **request.options)
+        except ToolCallError as error:
+            return uncalled(error)
+
+    async def _aanswered(self, request: StructuredRequest[Any]) -> ChatResponse:
+        try:
+            return await self.achat(request.messages, **request.options)
+        except ToolCallError as error:
+            return uncalled(error)
+
     def _mended(self, request: StructuredRequest[M]) -> M:
-        response = self.chat(request.messages, **request.options)
+        response = self._answered(request)
         try:
             return request.read(response)
         except UnfitError as problem:
             raise request.failure(response, problem) from problem
 
     async def _amended(self, request: StructuredRequest[M]) -> M:
-        response = await self.achat(request.messages, **request.options)
+        response = await self._aanswered(request)
         try:
             return request.read(response)
         except UnfitError as problem:
@@ -220,6 +236,9 @@ class _AsyncObjects(AsyncGenerator["BaseModel", None]):
                 self._last = await anext(self._responses)
             except StopAsyncIteration:
                 self._over = True
+                return await self._whole()
+            except ToolCallError as error:
+                self._last, self._over = uncalled(error), True
                 return await self._whole()
             found = self._reader.feed(self._last)
             if found is not None:

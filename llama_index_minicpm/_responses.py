@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ContentBlock
 
     from minicpm_core import AsyncCompletionStream, CompletionStream
+    from minicpm_core.errors import ToolCallError
     from minicpm_core.types import Choice, Completion, Delta, Usage
 
 _ASSISTANT = MessageRole.ASSISTANT
@@ -54,6 +55,11 @@ def chat_response(completion: Completion, *, delta: str | None = None) -> ChatRe
         logprobs=logprob_lists(completion.choices[0].logprobs),
         additional_kwargs=token_counts(completion.usage),
     )
+
+
+def uncalled(error: ToolCallError) -> ChatResponse:
+    """The answer without the call that was asked for: what was wanted may be in its text all the same."""
+    return chat_response(cast("Completion", error.partial))  # this error always has it
 
 
 def completion_response(completion: Completion, *, delta: str | None = None) -> CompletionResponse:
@@ -110,6 +116,9 @@ def _raw_choice(choice: Choice) -> dict[str, Any]:
         known["logprobs"] = choice.logprobs
     if choice.reasoning_promoted:
         known["reasoning_promoted"] = True
+    repaired = [call.id for call in choice.tool_calls if call.repaired]
+    if repaired:
+        known["repaired_tool_calls"] = repaired
     return dict(choice.extras) | known
 
 

@@ -55,7 +55,8 @@ class Backend:
         audio: The shape that it takes recordings in; `None` if it takes none.
         audio_types: Formats of recordings that it decodes; anything else is sent as 16 kHz mono WAV.
         audio_urls: Fetches http(s) recordings itself.
-        tool_choices: Of `none`, `required` and `named`, the choices among tools that it honours.
+        tool_choices: Of `none`, `required` and `named`, the choices among tools that it is given as they are. The
+            others are made sure of here; what comes back is checked in any case.
         enforces_schema: Holds an answer to a JSON schema in `response_format`.
         takes_tools: Takes `tools` at all. Where it does not, they are declared in the system turn.
         resolves_aliases: Older hosted model ids are replaced by today's.
@@ -110,6 +111,7 @@ BACKENDS: dict[BackendName, Backend] = {
             hosts=("modelbest.cn", "modelbest.co"),
             needs_key=True,
             key_help="create one at https://platform.modelbest.cn",
+            tool_choices=frozenset({"required", "named"}),  # not documented; it runs vLLM
             history_reasoning="reasoning",
             video="mp4",
             audio="audio_url",  # not documented; it runs vLLM
@@ -119,6 +121,7 @@ BACKENDS: dict[BackendName, Backend] = {
             name="vllm",
             title="vLLM",
             owned_by=("vllm",),
+            tool_choices=frozenset({"required", "named"}),  # at "none" a call that the model makes all the same is lost
             history_reasoning="reasoning",
             image_types=_PILLOW_TYPES,
             image_urls=True,

@@ -21,7 +21,7 @@
     │   ├── APITimeoutError (TimeoutError)   no answer in time
     │   ├── APIConnectionError (ConnectionError)  no connection, or it broke
     │   │   └── StreamInterruptedError       a stream was cut; `partial` has what was received
-    │   ├── ToolCallError                    a tool had to be called and was not; `partial` has the answer
+    │   ├── ToolCallError                    `tool_choice` was not honoured; `partial` has the answer
     │   └── MalformedReplyError              an answer that is not one: HTML, empty, broken JSON, too large
     ├── StructuredOutputError (ValueError)   the model's answer does not fit the schema; `text` has it
     └── UnsupportedFeatureError (NotImplementedError)  the server, the model or this version cannot do what was asked
@@ -214,7 +214,7 @@ class StreamInterruptedError(APIConnectionError):
 
 
 class ToolCallError(APIError):
-    """A tool had to be called, the server does not see to that, and the model did not. `partial` has its answer."""
+    """`tool_choice` was not honoured: a tool had to be called and was not, or the other way about. See `partial`."""
 
 
 class MalformedReplyError(APIError):

@@ -34,7 +34,7 @@ class ToolCall:
         name: The tool's name.
         arguments: The arguments as the server wrote them: JSON text, not parsed.
         repaired: `True` where that text was no JSON but for commas too many or line breaks inside strings, and
-            `arguments` is without them. Not done in a stream of `tool_calls`, whose pieces were handed on already.
+            `arguments` is without them. In a stream, slips are taken out of the pieces as these are handed on.
     """
 
     id: str

@@ -227,9 +227,10 @@ class TestTurns:
         assert shown == {
             "role": "user",
             "content": [
-                {"type": "text", "text": "Output of tool camera:"},
+                {"type": "text", "text": "<tool_response>\nOutput of tool camera:"},
                 url_part("image_url", "data:image/png;base64,aW1n"),
                 url_part("audio_url", "data:audio/wav;base64,c25k"),
+                {"type": "text", "text": "</tool_response>"},
             ],
         }
 

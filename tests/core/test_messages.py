@@ -183,16 +183,17 @@ def test_pictures_of_tools_follow_in_a_user_message_after_all_results() -> None:
     )
     assert [turn["role"] for turn in rendered] == ["user", "assistant", "tool", "tool", "user", "user", "assistant"]
     assert [turn["content"] for turn in rendered[2:4]] == ["Here.", ""]
-    assert [turn["content"][0]["text"] for turn in rendered[4:6]] == ["Output of tool look:", "Output of tool zoom:"]
+    shown = [(turn["content"][0]["text"], turn["content"][-1]["text"]) for turn in rendered[4:6]]
+    assert shown == [(f"<tool_response>\nOutput of tool {name}:", "</tool_response>") for name in ("look", "zoom")]
     assert "<QUJD>" in rendered[4]["content"][1]["image_url"]["url"]
     assert "<REVG>" in rendered[5]["content"][1]["image_url"]["url"]
 
 
 def test_the_picture_of_an_unknown_call_is_named_by_its_id() -> None:
     rendered = _rendered(_USER, Message("tool", (_PICTURE,), tool_call_id="z"))
-    assert rendered[-1]["content"][0]["text"] == "Output of tool z:"
+    assert rendered[-1]["content"][0]["text"] == "<tool_response>\nOutput of tool z:"
     rendered = _rendered(_USER, Message("tool", (_PICTURE,), tool_call_id="z", name="lens"))
-    assert rendered[-1]["content"][0]["text"] == "Output of tool lens:"
+    assert rendered[-1]["content"][0]["text"] == "<tool_response>\nOutput of tool lens:"
 
 
 # --- Thoughts and names ----------------------------------------------------------------------------------------------
@@ -204,6 +205,14 @@ def test_thoughts_are_sent_back_within_the_current_round_only() -> None:
     current = Message("assistant", "", tool_calls=(_CALL,), reasoning="Current.")
     rendered = _rendered(_USER, old, _USER, current, Message("tool", "18", tool_call_id="a"))
     assert [turn.get("reasoning") for turn in rendered] == [None, None, None, "Current.", None]
+
+
+def test_a_picture_of_a_tool_does_not_end_the_round() -> None:
+    """It follows in a user message, which the templates take for a tool's result by its tags."""
+    current = Message("assistant", "", tool_calls=(_CALL,), reasoning="Current.")
+    rendered = _rendered(_USER, current, Message("tool", (_PICTURE,), tool_call_id="a"))
+    assert [turn["role"] for turn in rendered] == ["user", "assistant", "tool", "user"]
+    assert rendered[1]["reasoning"] == "Current."
 
 
 def test_thoughts_go_where_the_server_reads_them_or_nowhere() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,7 +39,7 @@ _XML_CALLS = (
     "<tool_call>\n<function=get_weather>\n</function>\n</tool_call>"
 )
 _JSON_CALLS = (
-    'Let me look.\n\n<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "days": 1}}\n</tool_call>\n'
+    'Let me look.\n<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "days": 1}}\n</tool_call>\n'
     '<tool_call>\n{"name": "get_weather", "arguments": {}}\n</tool_call>'
 )
 
@@ -61,7 +62,8 @@ def test_prompted_tools_go_into_the_system_turn_and_not_into_the_request() -> No
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
     system, user = body["messages"]
     assert system["role"] == "system"
-    assert system["content"].startswith("Be brief.\n\n# Tools\n")
+    assert system["content"].startswith("# Tools\n")
+    assert system["content"].endswith("</IMPORTANT>\n\nBe brief."), "the template of V 4.6 has the caller's words last"
     (line,) = (line for line in system["content"].splitlines() if line.startswith('{"type"'))
     assert json.loads(line) == _TOOL
     assert "Städte" in line
@@ -78,6 +80,8 @@ def test_each_model_is_asked_in_the_format_of_its_template() -> None:
     said = _prompted(USER, model=_OMNI)["messages"][0]["content"]
     assert '{"name": <function-name>, "arguments": <args-json-object>}' in said
     assert "<function=" not in said
+    briefly = _prompted(Message("system", "Be brief."), USER, model=_OMNI)["messages"][0]["content"]
+    assert briefly == f"Be brief.\n\n{said}", "the template of o 4.5 has them first"
 
 
 @pytest.mark.filterwarnings("ignore:MiniCPM-o 4.5 is not trained to call tools")
@@ -90,6 +94,13 @@ def test_the_history_is_written_as_the_template_writes_it(model: str, calls: str
         assert call == {"role": "assistant", "content": calls, "reasoning": "Hm."}
         told = "<tool_response>\n18\n</tool_response>\n<tool_response>\nnone\n</tool_response>"
         assert results == {"role": "user", "content": told}
+
+
+def test_values_of_earlier_calls_are_spelt_as_the_template_spells_them() -> None:
+    """Lists and objects as JSON, all else as Python would: the model is shown what it was trained on."""
+    arguments = '{"a": true, "b": null, "c": 1.5, "d": ["é", false], "e": "true"}'
+    _, _, call = _prompted(USER, Message("assistant", "", tool_calls=(ToolCall("a", "f", arguments),)))["messages"]
+    assert re.findall(r"\n(.*)\n</parameter>", call["content"]) == ["True", "None", "1.5", '["é", false]', "true"]
 
 
 def test_thoughts_of_an_earlier_tool_loop_are_dropped() -> None:

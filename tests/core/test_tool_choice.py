@@ -11,6 +11,7 @@ import pytest
 
 from minicpm_core.config import ClientConfig
 from minicpm_core.errors import InvalidInputError, ToolCallError
+from minicpm_core.protocol.forced import ANY_TOOL, NO_TOOL
 from minicpm_core.protocol.reply import ReplyContext, parse_completion
 from minicpm_core.types import Message
 from tests.core.support import USER, body_of, decode, first_of, prepare
@@ -24,6 +25,7 @@ _WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters"
 _CLOCK = {"type": "function", "function": {"name": "get_time"}}
 _TOOLS = [_WEATHER, _CLOCK]
 _NAMED = {"type": "function", "function": {"name": "get_weather"}}
+_TRUSTED: tuple[BackendName, ...] = ("vllm", "sglang", "generic", "modelbest")
 _PROMPTED = ClientConfig.create(base_url="http://h/v1", model="MiniCPM-V-4.6-1B", tool_calling="prompted")
 _CALL = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
 _FORCED = ReplyContext(tools={"get_weather": _SCHEMA}, must_call="get_weather", call_as_json=True)
@@ -31,7 +33,8 @@ _CHECKED = ReplyContext(title="A server", tools={"get_weather": _SCHEMA}, must_c
 
 
 def _body(backend: BackendName, choice: Any, **how: Any) -> dict[str, Any]:
-    return body_of(Message("system", "Be brief."), USER, backend=backend, tools=_TOOLS, tool_choice=choice, **how)
+    asked = {"tools": _TOOLS, "tool_choice": choice, "model": "MiniCPM-V-4.6-1B", **how}
+    return body_of(Message("system", "Be brief."), USER, backend=backend, **asked)
 
 
 def _system(body: dict[str, Any]) -> str:
@@ -40,17 +43,27 @@ def _system(body: dict[str, Any]) -> str:
     return said
 
 
-@pytest.mark.parametrize("choice", ["auto", "none", "required", _NAMED])
-@pytest.mark.parametrize("backend", ["vllm", "sglang", "generic"])
-def test_a_server_that_honours_the_choice_is_given_it(backend: BackendName, choice: Any) -> None:
-    body = _body(backend, choice)
-    assert (body["tools"], body["tool_choice"]) == (_TOOLS, choice)
-    assert _system(body) == "Be brief."
-    context = prepare(backend=backend, tools=_TOOLS, tool_choice=choice).context
-    assert (context.must_call, context.call_as_json) == ("", False)
+@pytest.mark.parametrize(
+    ("choice", "checked", "backends"),
+    [
+        ("auto", "", _TRUSTED),
+        ("none", NO_TOOL, ("sglang", "generic")),
+        ("required", ANY_TOOL, _TRUSTED),
+        (_NAMED, "get_weather", _TRUSTED),
+    ],
+)
+def test_a_server_that_honours_the_choice_is_given_it_and_checked(
+    choice: Any, checked: str, backends: tuple[BackendName, ...]
+) -> None:
+    for backend in backends:
+        body = _body(backend, choice)
+        assert (body["tools"], body["tool_choice"]) == (_TOOLS, choice)
+        assert _system(body) == "Be brief."
+        context = prepare(backend=backend, tools=_TOOLS, tool_choice=choice, model="MiniCPM-V-4.6-1B").context
+        assert (context.must_call, context.call_as_json) == (checked, False)
 
 
-@pytest.mark.parametrize("backend", ["llamacpp", "ollama", "transformers"])
+@pytest.mark.parametrize("backend", ["llamacpp", "ollama", "transformers", "vllm", "modelbest"])
 def test_tools_that_may_not_be_called_are_left_out_where_the_server_would_call_them(backend: BackendName) -> None:
     body = _body(backend, "none", parallel_tool_calls=None)
     assert not {"tools", "tool_choice"} & set(body)
@@ -102,10 +115,11 @@ def test_a_model_is_told_in_words_where_nothing_else_is_honoured(choice: Any, to
     assert prepare(backend="transformers", tools=_TOOLS, tool_choice=choice).context.must_call
 
 
-def test_a_named_tool_must_be_declared() -> None:
+@pytest.mark.parametrize("backend", ["llamacpp", "vllm", "generic", "ollama"])
+def test_a_named_tool_must_be_declared(backend: BackendName) -> None:
     missing = {"type": "function", "function": {"name": "get_whether"}}
     with pytest.raises(InvalidInputError, match="'get_whether', which is not among the tools"):
-        _body("llamacpp", missing)
+        _body(backend, missing)
 
 
 def test_the_callers_tools_are_not_changed() -> None:
@@ -152,3 +166,40 @@ def test_an_answer_without_the_call_is_an_error_that_has_it(text: str, context: 
         assert caught.value.partial is not None
         assert caught.value.partial.text == text
         assert not caught.value.retryable
+
+
+# --- Checking what a server was trusted with -------------------------------------------------------------------------
+
+
+def _native(*names: str) -> dict[str, Any]:
+    calls = [{"index": n, "id": f"c{n}", "function": {"name": name, "arguments": "{}"}} for n, name in enumerate(names)]
+    return {"role": "assistant", "content": "Well.", "tool_calls": calls}
+
+
+@pytest.mark.parametrize(
+    ("must_call", "names", "said"),
+    [
+        ("get_weather", ("get_time",), "was to call get_weather and did not"),
+        ("get_weather", (), "was to call get_weather and did not"),
+        (ANY_TOOL, (), "was to call a function and did not"),
+        (NO_TOOL, ("get_time",), "was to call no function, and did"),
+        ("get_weather", ("get_weather",), ""),
+        ("get_weather", ("get_time", "get_weather"), ""),
+        (ANY_TOOL, ("get_time",), ""),
+        (NO_TOOL, (), ""),
+    ],
+)
+def test_a_choice_that_a_server_says_to_honour_is_checked(must_call: str, names: tuple[str, ...], said: str) -> None:
+    """Whole and streamed: a server that ignores the choice gives an error and not another answer."""
+    context = ReplyContext(title="A server", tools={"get_weather": {}, "get_time": {}}, must_call=must_call)
+    message = _native(*names)
+    body = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+    event = {"choices": [{"index": 0, "delta": message, "finish_reason": "stop"}]}
+    for ask in (partial(parse_completion, 200, {}, body, context), partial(decode, event, context=context)):
+        if not said:
+            assert ask()
+            continue
+        with pytest.raises(ToolCallError, match=said) as caught:
+            ask()
+        assert caught.value.partial is not None
+        assert [call.name for call in caught.value.partial.tool_calls] == list(names)

@@ -127,6 +127,12 @@ def test_a_name_that_servers_refuse_is_refused(name: Any) -> None:
     assert declared([_tool("a-B_9"), _tool("x" * 64)])
 
 
+def test_two_tools_of_one_name_are_refused() -> None:
+    """Servers differ in which of them they call, and the frameworks in which of them they run."""
+    with pytest.raises(InvalidInputError, match="Two tools are named 'f'"):
+        body_of(tools=[_tool(), _tool("g"), _tool(description="Another.")])
+
+
 @pytest.mark.parametrize(
     ("tool", "said"),
     [({"type": "function"}, "A tool must be"), (_tool(parameters=[1]), "must be a JSON schema of an object")],

@@ -20,8 +20,8 @@ AGENTS = {
     "llama_index_workflow.py": ("[handoff {'to_agent': 'weather'", "weather: The tool get_weather", "degrees=21"),
 }
 """Scripts with agents, and some of what each prints."""
-ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py"}
-"""Tried in tests/langchain/test_agents.py."""
+ELSEWHERE = {"langchain_agent.py", "langgraph_agent.py", "ray_captions.py"}
+"""Tried in tests/langchain/test_agents.py, and in tests/rag/test_ray.py."""
 SCRIPTS = {"langchain_photo.py": "[reasoning]", "llama_index_photo.py": "[thoughts]"}
 
 

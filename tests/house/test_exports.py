@@ -10,10 +10,12 @@ from tests.house.support import PACKAGES
 
 PUBLIC: dict[str, tuple[str, ...]] = {
     "langchain_minicpm": (
-        "ChatMiniCPM", "__version__", "audio_block", "file_block", "image_block", "video_block",
+        "ChatMiniCPM", "MiniCPMBlobParser", "MiniCPMLoader", "__version__", "audio_block", "cited_documents",
+        "file_block", "image_block", "multi_modal_documents", "source_label", "video_block",
     ),
     "llama_index_minicpm": (
-        "MiniCPM", "__version__",
+        "ImageCaption", "ImageCitation", "MiniCPM", "MiniCPMImageCaptioner", "MiniCPMImagePostprocessor", "__version__",
+        "image_citations", "load_images",
     ),
     "minicpm_core": (
         "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",
@@ -27,6 +29,11 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ServerError", "ServerTraits", "StreamInterruptedError", "StructuredOutputError", "TextPart", "Timeouts",
         "ToolCall", "ToolCallDelta", "ToolCallError", "UnprocessableMediaError", "UnsupportedContentError",
         "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
+    ),
+    "minicpm_core.captions": (
+        "CAPTION_PROMPT", "CAPTION_SCHEMA", "PROMPT_VERSION", "STRUCTURED_PROMPT", "AsyncCaptioner", "Caption",
+        "CaptionCache", "CaptionCacheWarning", "CaptionPlan", "Captioned", "Captioner", "MediaPage", "Picture",
+        "find_media",
     ),
     "minicpm_core.emulator": (
         "DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run",

@@ -121,7 +121,7 @@ class TestSending:
         *_, answered, shown = server.requests[-1].json["messages"]
         assert answered == {"role": "tool", "content": "Taken.", "tool_call_id": "call-1"}
         assert shown["role"] == "user"
-        assert shown["content"][0] == {"type": "text", "text": "Output of tool camera:"}
+        assert shown["content"][0] == {"type": "text", "text": "<tool_response>\nOutput of tool camera:"}
         assert sizes(server) == [(32, 24)]
 
     def test_progress_is_told(self, server: ScriptedServer) -> None:

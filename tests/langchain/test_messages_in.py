@@ -196,7 +196,14 @@ def test_pictures_of_tools_follow_all_results_of_the_turn(model: ChatMiniCPM, se
     assert sent(model, server, messages)[2:] == [
         {"role": "tool", "content": "See:", "tool_call_id": "call-1"},
         {"role": "tool", "content": "Quiet.", "tool_call_id": "call-2"},
-        {"role": "user", "content": [{"type": "text", "text": "Output of tool look:"}, ON_THE_WIRE]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "<tool_response>\nOutput of tool look:"},
+                ON_THE_WIRE,
+                {"type": "text", "text": "</tool_response>"},
+            ],
+        },
         {"role": "user", "content": "And now?"},
     ]
 

@@ -36,7 +36,8 @@ import sys
 sys.modules["httpx_aiohttp"] = None
 from langchain_minicpm import ChatMiniCPM
 ChatMiniCPM(api_key="sk-test")
-print([name for name in ("httpx", "httpcore", "PIL", "transformers", "openai", "starlette") if name in sys.modules])
+heavy = ("httpx", "httpcore", "PIL", "transformers", "openai", "starlette", "websockets")
+print([name for name in heavy if name in sys.modules])
 """
     assert run(script) == "[]"
 
@@ -44,10 +45,20 @@ print([name for name in ("httpx", "httpcore", "PIL", "transformers", "openai", "
 def test_public_names() -> None:
     assert langchain_minicpm.__all__ == [
         "ChatMiniCPM",
+        "MiniCPMBlobParser",
+        "MiniCPMLoader",
+        "MiniCPMRealtime",
+        "RealtimeChunk",
+        "RealtimeInput",
         "__version__",
         "audio_block",
+        "cited_documents",
+        "each_turn",
         "file_block",
         "image_block",
+        "multi_modal_documents",
+        "source_label",
+        "transcript",
         "video_block",
     ]
 

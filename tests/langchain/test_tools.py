@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
+from langchain_core import exceptions as langchain
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -65,6 +66,9 @@ JOKE_SCHEMA: dict[str, Any] = {
 }
 JOKE = {"setup": "Why?", "punchline": "Because."}
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
+_CALLED: dict[str, Any] = {
+    "message": {"content": None, "tool_calls": [{"id": "a", "function": {"name": "get_weather", "arguments": "{}"}}]}
+}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
         ("any", "required"),
         ("required", "required"),
         ("auto", "auto"),
-        ("none", "none"),
+        ("none", None),  # nor the tools: what vLLM would do with a call is to drop it
         ("get_weather", NAMED),
         (NAMED, NAMED),
         ({"type": "tool", "name": "get_weather"}, NAMED),
@@ -86,8 +90,32 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
 def test_tool_choice(model: ChatMiniCPM, server: ScriptedServer, choice: Any, sent: Any) -> None:
     bound = model.bind_tools([get_weather], tool_choice=choice)
     assert isinstance(bound, RunnableBinding)
+    if sent in ("required", NAMED):
+        server.answers = [whole(completion(choices=[_CALLED]))]
     bound.invoke("Hello")
     assert server.requests[-1].json.get("tool_choice") == sent
+    assert ("tools" in server.requests[-1].json) is (choice != "none")
+
+
+@pytest.mark.parametrize("choice", ["any", "get_weather"])
+def test_a_choice_that_the_server_does_not_honour_is_an_error(
+    model: ChatMiniCPM, server: ScriptedServer, choice: str
+) -> None:
+    """LangChain's and ours at once, with what was said instead; whole and streamed."""
+    bound = model.bind_tools([get_weather], tool_choice=choice)
+    for ask in (bound.invoke, lambda question: list(bound.stream(question))):
+        server.answers = [whole(completion("It rains."))]
+        with pytest.raises(errors.ToolCallError, match="was to call") as caught:
+            ask("Hello")
+        assert getattr(langchain, "ModelAPIError", Exception) in type(caught.value).__mro__
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "It rains."
+
+
+def test_two_tools_of_one_name_are_refused_before_anything_is_sent(model: ChatMiniCPM, server: ScriptedServer) -> None:
+    with pytest.raises(errors.InvalidInputError, match="Two tools are named 'Joke'"):
+        model.bind_tools([Joke, JOKE_SCHEMA]).invoke("Hello")
+    assert not server.requests
 
 
 @pytest.mark.parametrize("choice", ["get_wether", {"type": "tool", "name": "get_wether"}, {"type": "odd"}, 3])
@@ -101,11 +129,13 @@ def test_tools_of_every_kind(model: ChatMiniCPM, server: ScriptedServer) -> None
         "type": "function",
         "function": {"name": "ready", "parameters": {"type": "object", "properties": {}}},
     }
-    bound = model.bind_tools([get_weather, listen, Joke, JOKE_SCHEMA, ready], strict=True, parallel_tool_calls=False)
+    bound = model.bind_tools(
+        [get_weather, listen, Joke, {**JOKE_SCHEMA, "title": "Pun"}, ready], strict=True, parallel_tool_calls=False
+    )
     bound.invoke("Hello")
     body = server.requests[-1].json
     functions = [each["function"] for each in body["tools"]]
-    assert [each["name"] for each in functions] == ["get_weather", "listen", "Joke", "Joke", "ready"]
+    assert [each["name"] for each in functions] == ["get_weather", "listen", "Joke", "Pun", "ready"]
     assert functions[0]["parameters"]["properties"] == {"city": {"type": "string"}}
     assert functions[0]["strict"] is True
     assert body["parallel_tool_calls"] is False
@@ -272,3 +302,21 @@ def test_what_cannot_be_is_an_error(model: ChatMiniCPM) -> None:
         model.with_structured_output({"properties": {}})
     with pytest.raises(errors.InvalidInputError):
         model.with_structured_output(3)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_arguments_that_were_repaired_are_marked(model: ChatMiniCPM, server: ScriptedServer, way: str) -> None:
+    """Whole and streamed alike: the call is one that can be made, and the metadata says that it was mended."""
+    slip = '{"city": "Par\nis",}'
+    call = {"id": "call-1", "function": {"name": "get_weather", "arguments": slip}}
+    if way == "invoke":
+        server.answers = [whole(completion(choices=[{"message": {"content": None, "tool_calls": [call]}}]))]
+        got = model.invoke("Hello")
+    else:
+        server.answers = [tool_pieces(slip[:9], slip[9:13], slip[13:-1], slip[-1:])]
+        first, *others = model.stream("Hello")
+        assert isinstance(first, AIMessageChunk)
+        got = first.__add__(others)
+    assert [each["args"] for each in got.tool_calls] == [{"city": "Par\nis"}]
+    assert got.invalid_tool_calls == []
+    assert got.response_metadata["repaired_tool_calls"] == ["call-1"]

@@ -294,7 +294,14 @@ async def test_a_conversation_with_tools_and_their_pictures_is_rendered_whole(
         {"role": "user", "content": "Plot it."},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "done", "tool_call_id": "c1"},
-        {"role": "user", "content": [{"type": "text", "text": "Output of tool plot:"}, picture]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "<tool_response>\nOutput of tool plot:"},
+                picture,
+                {"type": "text", "text": "</tool_response>"},
+            ],
+        },
     ]
 
 

@@ -40,7 +40,20 @@ def test_the_clients_are_imported_at_the_first_call(module: str, brought: set[st
 
 
 def test_the_public_names() -> None:
-    assert llama_index_minicpm.__all__ == ["MiniCPM", "__version__"]
+    assert llama_index_minicpm.__all__ == [
+        "ImageCaption",
+        "ImageCitation",
+        "MiniCPM",
+        "MiniCPMImageCaptioner",
+        "MiniCPMImagePostprocessor",
+        "MiniCPMVoiceAgent",
+        "MiniCPMVoiceAgentWebsocket",
+        "QueueVoiceInterface",
+        "__version__",
+        "image_citations",
+        "load_images",
+    ]
+    assert all(getattr(llama_index_minicpm, name).__doc__ for name in llama_index_minicpm.__all__)
 
 
 def test_without_its_framework_it_says_what_to_install() -> None:

@@ -215,7 +215,7 @@ class TestSending:
         *_, answered, shown = sent(server)["messages"]
         assert answered == {"role": "tool", "content": "Taken.", "tool_call_id": "call-1"}
         assert shown["role"] == "user"
-        assert shown["content"][0] == {"type": "text", "text": "Output of tool camera:"}
+        assert shown["content"][0] == {"type": "text", "text": "<tool_response>\nOutput of tool camera:"}
         assert sizes(server) == [(4, 3)]
 
     def test_a_file_object_is_put_back(self, llm: MiniCPM, server: ScriptedServer) -> None:

@@ -10,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallB
 from llama_index.core.tools import FunctionTool
 
 from llama_index_minicpm._responses import ChatReader
-from minicpm_core import Delta, InvalidInputError, MalformedReplyError, ToolCallDelta
+from minicpm_core import Delta, InvalidInputError, MalformedReplyError, ToolCallDelta, ToolCallError
 from tests.llama_index.support import answer, sent, streamed, tool_call, user
 from tests.support.server import ScriptedServer, chunk, whole
 
@@ -56,7 +56,6 @@ def test_tools_are_declared_in_the_chat_completions_form(llm: MiniCPM, server: S
         ({"tool_required": True}, "required"),
         ({"tool_required": True, "tool_choice": None}, "required"),
         ({"tool_choice": "auto"}, "auto"),
-        ({"tool_choice": "none"}, "none"),
         ({"tool_choice": "any"}, "required"),
         ({"tool_choice": "add"}, NAMED),
         (
@@ -68,11 +67,27 @@ def test_tools_are_declared_in_the_chat_completions_form(llm: MiniCPM, server: S
 def test_a_demand_is_sent_and_no_demand_is_not(
     demand: dict[str, Any], choice: Any, llm: MiniCPM, server: ScriptedServer
 ) -> None:
+    server.answers = [whole(answer(tool_calls=[tool_call()]))]
     llm.chat_with_tools(TOOLS, "What is 1 + 2?", **demand)
     body = sent(server)
     assert body.get("tool_choice") == choice
     assert "parallel_tool_calls" not in body
     assert None not in body.values()
+
+
+def test_tools_that_may_not_be_called_are_not_declared(llm: MiniCPM, server: ScriptedServer) -> None:
+    """What vLLM would do with a call is to drop it."""
+    llm.chat_with_tools(TOOLS, "What is 1 + 2?", tool_choice="none")
+    assert {"tools", "tool_choice"}.isdisjoint(sent(server))
+
+
+@pytest.mark.parametrize("method", ["chat_with_tools", "stream_chat_with_tools"])
+def test_a_demand_that_the_server_does_not_meet_is_an_error(method: str, llm: MiniCPM, server: ScriptedServer) -> None:
+    server.answers = [whole(answer("Three."))]
+    with pytest.raises(ToolCallError, match="was to call a function and did not") as caught:
+        list(getattr(llm, method)(TOOLS, "What is 1 + 2?", tool_required=True))
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Three."
 
 
 def test_without_tools_nothing_is_said_of_them(llm: MiniCPM, server: ScriptedServer) -> None:
@@ -236,3 +251,17 @@ def test_blocks_of_other_integrations_are_read() -> None:
     block = ToolCallBlock(tool_call_id=None, tool_name="add", tool_kwargs='{"a": 1}')
     (selection,) = tool_selections(ChatMessage(role=MessageRole.ASSISTANT, blocks=[block]))
     assert (selection.tool_id, selection.tool_kwargs) == ("add", {"a": 1})
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_arguments_that_were_repaired_are_marked(streaming: bool, llm: MiniCPM, server: ScriptedServer) -> None:
+    slip = '{"a": 1, "b": 2,}'
+    if streaming:
+        server.answers = [streamed(*call_chunks(slip[:8], slip[8:-1], slip[-1:]))]
+        *_, response = llm.stream_chat_with_tools(TOOLS, "What is 1 + 2?")
+    else:
+        server.answers = [whole(answer(tool_calls=[tool_call(arguments=slip)]))]
+        response = llm.chat_with_tools(TOOLS, "What is 1 + 2?")
+    (selection,) = llm.get_tool_calls_from_response(response)
+    assert selection.tool_kwargs == {"a": 1, "b": 2}
+    assert cast("Any", response.raw)["choices"][0]["repaired_tool_calls"] == [selection.tool_id]

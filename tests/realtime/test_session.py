@@ -273,7 +273,7 @@ async def test_sending_waits_while_too_many_units_wait() -> None:
         sending = asyncio.create_task(session.send_audio(UNIT * 150))
         done, _ = await asyncio.wait({sending}, timeout=1.0)
         assert not done
-        assert len(session._outbox) == 2
+        assert session.metrics.units_pending == 2
         release.set()
         await sending
         await session.flush()

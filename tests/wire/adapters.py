@@ -55,6 +55,10 @@ def llm(case: Case, url: str) -> MiniCPM:
     return MiniCPM(model=_MODEL, api_key=KEY, base_url=url, backend=case.backend, thinking=case.thinking, max_retries=0)
 
 
+def _tools(case: Case) -> dict[str, Any]:
+    return {"tools": case.tools} if case.tools else {}
+
+
 # --- LangChain -------------------------------------------------------------------------------------------------------
 
 
@@ -85,22 +89,22 @@ def _of_result(result: LLMResult) -> Seen:
 
 async def _langchain_invoke(case: Case, url: str) -> Seen:
     with chat_model(case, url) as model:
-        return _of_result(model.generate([_HUMAN]))
+        return _of_result(model.generate([_HUMAN], **_tools(case)))
 
 
 async def _langchain_ainvoke(case: Case, url: str) -> Seen:
     async with chat_model(case, url) as model:
-        return _of_result(await model.agenerate([_HUMAN]))
+        return _of_result(await model.agenerate([_HUMAN], **_tools(case)))
 
 
 async def _langchain_stream(case: Case, url: str) -> Seen:
     with chat_model(case, url) as model:
-        return of_chunks(list(model.stream(_HUMAN)))
+        return of_chunks(list(model.stream(_HUMAN, **_tools(case))))
 
 
 async def _langchain_astream(case: Case, url: str) -> Seen:
     async with chat_model(case, url) as model:
-        return of_chunks([chunk async for chunk in model.astream(_HUMAN)])
+        return of_chunks([chunk async for chunk in model.astream(_HUMAN, **_tools(case))])
 
 
 # --- LlamaIndex ------------------------------------------------------------------------------------------------------
@@ -137,19 +141,19 @@ def of_responses(responses: Sequence[ChatResponse]) -> Seen:
 
 
 async def _llama_chat(case: Case, url: str) -> Seen:
-    return of_response(llm(case, url).chat(_USER))
+    return of_response(llm(case, url).chat(_USER, **_tools(case)))
 
 
 async def _llama_achat(case: Case, url: str) -> Seen:
-    return of_response(await llm(case, url).achat(_USER))
+    return of_response(await llm(case, url).achat(_USER, **_tools(case)))
 
 
 async def _llama_stream_chat(case: Case, url: str) -> Seen:
-    return of_responses(list(llm(case, url).stream_chat(_USER)))
+    return of_responses(list(llm(case, url).stream_chat(_USER, **_tools(case))))
 
 
 async def _llama_astream_chat(case: Case, url: str) -> Seen:
-    return of_responses([response async for response in await llm(case, url).astream_chat(_USER)])
+    return of_responses([response async for response in await llm(case, url).astream_chat(_USER, **_tools(case))])
 
 
 WHOLE: dict[str, Callable[[Case, str], Awaitable[Seen]]] = {

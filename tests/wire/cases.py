@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from minicpm_core.protocol.declarations import parameters_of
 from minicpm_core.protocol.reply import ReplyContext
 from tests.wire.expected import Answer, Refusal, expected_of
 
@@ -23,9 +25,12 @@ DATA = Path(__file__).parent / "data"
 _BACKENDS: dict[str, BackendName] = {
     "vllm": "vllm",
     "vllm-thinking-noparser": "vllm",
+    "vllm-noparser": "vllm",
     "llamacpp": "llamacpp",
     "transformers": "transformers",
+    "transformers-raw": "transformers",
 }
+_DECLARED = re.compile(r"<tools>\n(.*)\n</tools>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,23 @@ class Case:
         return bool(self.request and self.request.get("stream"))
 
     @property
+    def tools(self) -> list[dict[str, Any]]:
+        """The tools of the request, declared in it or, a description a line, in its system turn."""
+        request = self.request or {}
+        messages = request.get("messages") or [{}]
+        prompted = _DECLARED.search(str(messages[0].get("content", "")))
+        return request.get("tools") or [json.loads(line) for line in (prompted[1].splitlines() if prompted else ())]
+
+    @property
     def context(self) -> ReplyContext:
         """What this library knows of such a request when it reads the answer."""
         return ReplyContext(
-            title="The server", thinking=self.thinking, hold=self.thinking, secrets=("sk-test",), model="asked-for"
+            title="The server",
+            thinking=self.thinking,
+            hold=self.thinking,
+            secrets=("sk-test",),
+            model="asked-for",
+            tools=parameters_of(self.tools),
         )
 
 

@@ -116,6 +116,14 @@ _OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
     ("llamacpp", "continue_final"): {"text": _count(10)},
     # Off its list the model says something else that it learnt
     ("*", "history_reasoning_content"): {"text": "Hello from the tiny model."},
+    # Calls that come as text do not end an answer in a way of their own
+    **{
+        (server, f"tool_{kind}{stream}{thinking}"): {"finish_reason": "stop"}
+        for server in ("vllm-noparser", "transformers-raw")
+        for kind in ("auto", "parallel")
+        for stream in ("", "_stream")
+        for thinking in ("", "_nothink")
+    },
     ("transformers", "err_context"): {
         "text": "The first is blue and the second is blue.",
         "reasoning": "Two calls are needed.",
@@ -156,6 +164,12 @@ _REFUSALS: dict[tuple[str, str], Refusal] = {
     ),
     ("vllm", "err_type_model"): Refusal(InvalidRequestError, "valid string", "Bad Request"),
     ("vllm", "n2"): Refusal(InvalidRequestError, "n must be 1 when using greedy sampling", "BadRequestError"),
+    ("vllm-noparser", "err_tools_auto"): Refusal(
+        InvalidRequestError, "requires --enable-auto-tool-choice and --tool-call-parser", "BadRequestError"
+    ),
+    ("vllm-noparser", "err_tools_required_stream"): Refusal(
+        InvalidRequestError, "requires --tool-call-parser to be set", "BadRequestError"
+    ),
     ("llamacpp", "err_audio"): Refusal(_MEDIA, "audio input is not supported", "server_error"),
     ("llamacpp", "err_context"): Refusal(
         ContextOverflowError,
@@ -226,7 +240,7 @@ def expected_of(server: str, name: str, request: dict[str, Any], *, thinking: bo
 
 def _dialog(messages: list[dict[str, Any]]) -> Answer:
     last = messages[-1]
-    if last["role"] == "tool":
+    if last["role"] == "tool" or str(last["content"]).startswith("<tool_response>"):
         return _AFTER_THE_TOOL
     (question,) = (message for message in messages[-2:] if message["role"] == "user")
     content = question["content"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,18 +14,19 @@ from llama_index_minicpm._responses import ChatReader
 from minicpm_core.errors import APIError
 from minicpm_core.protocol.stream import StreamDecoder
 from tests.support.server import Answer as Bytes
-from tests.support.server import ScriptedServer, events, whole
+from tests.support.server import ScriptedServer, events, sse, whole
 from tests.wire.adapters import KEY, STREAMS, WHOLE, Seen, of_chunks, of_responses
 from tests.wire.cases import Case, answered, case_of, load_cases
 from tests.wire.expected import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from llama_index.core.base.llms.types import ChatResponse
 
 _WHOLE = [case for case in load_cases() if not case.is_stream]
 _STREAMS = [case for case in load_cases() if case.is_stream]
+_AS_TEXT = {"vllm-noparser", "transformers-raw"}
 _NO_MODELS: dict[str, Any] = {"object": "list", "data": []}
 
 
@@ -93,20 +96,44 @@ async def test_a_whole_reply_in_the_place_of_a_stream(way: str, case: Case, serv
     await _check(way, case, server)
 
 
+_IN_PIECES = [
+    *(case_of(folder, name) for folder in ("vllm", "llamacpp") for name in ("tool_parallel_stream", "stop_stream")),
+    *(case_of(folder, "tool_parallel_stream") for folder in ("transformers", "vllm-noparser", "transformers-raw")),
+    case_of("transformers", "stop_stream"),
+]
+
+
 @pytest.mark.parametrize("size", [1, 50])
-@pytest.mark.parametrize("name", ["tool_parallel_stream", "stop_stream"])
-@pytest.mark.parametrize("folder", ["vllm", "llamacpp", "transformers"])
+@pytest.mark.parametrize("case", _IN_PIECES, ids=str)
 @pytest.mark.parametrize("way", STREAMS)
-async def test_a_stream_in_pieces(way: str, folder: str, name: str, size: int, server: ScriptedServer) -> None:
-    await _check(way, case_of(folder, name), server, size=size)
+async def test_a_stream_in_pieces(way: str, case: Case, size: int, server: ScriptedServer) -> None:
+    await _check(way, case, server, size=size)
 
 
 @pytest.mark.parametrize("case", [case for case in answered() if case.is_stream], ids=str)
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
 def test_the_translation_of_a_stream_that_comes_byte_by_byte(case: Case, v1: bool) -> None:
     """The cuts themselves are tested on the decoder; here its deltas go through what the adapters make of them."""
+    _check_translation(case, (bytes([byte]) for byte in case.body), v1=v1)
+
+
+@pytest.mark.parametrize("case", [case for case in answered() if case.is_stream and case.server in _AS_TEXT], ids=str)
+def test_the_translation_of_a_text_that_is_cut_at_every_character(case: Case) -> None:
+    """Calls that come as text: two deltas, whose border falls anywhere in thoughts, text, tags and values."""
+    events = [json.loads(line[6:]) for line in case.body.splitlines() if line.startswith(b"data: {")]
+    said = [event for event in events if event["choices"] and event["choices"][0]["delta"].get("content")]
+    text = "".join(event["choices"][0]["delta"]["content"] for event in said)
+    others = [event for event in events if event not in said]
+    for cut in range(len(text) + 1):
+        halves = [copy.deepcopy(said[0]), copy.deepcopy(said[0])]
+        for event, part in zip(halves, (text[:cut], text[cut:]), strict=True):
+            event["choices"][0]["delta"]["content"] = part
+        _check_translation(case, [sse(others[0], *halves, *others[1:], "[DONE]")], v1=bool(cut % 2))
+
+
+def _check_translation(case: Case, pieces: Iterable[bytes], *, v1: bool) -> None:
     decoder = StreamDecoder(case.headers, case.context)
-    deltas = [delta for byte in case.body for delta in decoder.feed(bytes([byte]))] + decoder.finish()
+    deltas = [delta for piece in pieces for delta in decoder.feed(piece)] + decoder.finish()
     deltas = [delta for delta in deltas if not delta.index]
     expected = Seen(case.answers[:1], case.usage)
     write, reader = chunk_writer(v1=v1, model="m"), ChatReader()

@@ -17,9 +17,9 @@ _REFUSED = [case for case in refused() if not case.is_stream]
 
 
 def test_every_recording_is_replayed() -> None:
-    """185 exchanges, and every one is an answer or a refusal, streamed or whole."""
-    assert len(load_cases()) == 185
-    assert len({(case.server, case.name) for case in load_cases()}) == 185
+    """211 exchanges, and every one is an answer or a refusal, streamed or whole."""
+    assert len(load_cases()) == 211
+    assert len({(case.server, case.name) for case in load_cases()}) == 211
     assert {case.status for case in _WHOLE} == {200}
     assert 200 not in {case.status for case in _REFUSED}
 

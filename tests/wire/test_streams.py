@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from itertools import pairwise
 
@@ -40,6 +41,11 @@ def _whole(case: Case) -> list[Delta]:
     return _reference((case.server, case.name))
 
 
+def _shown(deltas: list[Delta]) -> str:
+    """Deltas in full, but for the ids of calls that the server gave none: those are made up, and differ each time."""
+    return re.sub(r"call_[0-9a-f]{24}", "call_made_up", repr(deltas))
+
+
 def _final(deltas: list[Delta]) -> Completion:
     final = deltas[-1].final
     assert final is not None
@@ -75,30 +81,30 @@ def test_the_deltas_join_to_the_message(case: Case) -> None:
 
 @pytest.mark.parametrize("case", _STREAMS, ids=str)
 def test_bytes_that_come_one_by_one_give_the_same(case: Case) -> None:
-    assert _decode(case, [bytes([byte]) for byte in case.body]) == _whole(case)
+    assert _shown(_decode(case, [bytes([byte]) for byte in case.body])) == _shown(_whole(case))
 
 
 @pytest.mark.parametrize("case", [case for case in _STREAMS if len(case.body) <= _SHORT], ids=str)
 def test_a_short_stream_gives_the_same_cut_at_every_byte(case: Case) -> None:
-    reference = _whole(case)
+    reference = _shown(_whole(case))
     for cut in range(1, len(case.body)):
-        assert _decode(case, _at(case.body, cut)) == reference, cut
+        assert _shown(_decode(case, _at(case.body, cut))) == reference, cut
 
 
 @pytest.mark.parametrize("case", [case for case in _STREAMS if len(case.body) > _SHORT], ids=str)
 def test_a_long_stream_gives_the_same_cut_at_every_byte_of_its_begin_and_end(case: Case) -> None:
     """An event in full at the least, at either end; the middle is cut at random below."""
-    reference = _whole(case)
+    reference = _shown(_whole(case))
     size = len(case.body)
     for cut in (*range(1, _WINDOW), *range(size - _WINDOW, size)):
-        assert _decode(case, _at(case.body, cut)) == reference, cut
+        assert _shown(_decode(case, _at(case.body, cut))) == reference, cut
 
 
 @settings(max_examples=200)
 @given(data=st.data(), case=st.sampled_from(_STREAMS))
 def test_a_stream_gives_the_same_cut_anywhere_and_any_number_of_times(data: st.DataObject, case: Case) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(case.body)), max_size=30))
-    assert _decode(case, _at(case.body, *cuts)) == _whole(case)
+    assert _shown(_decode(case, _at(case.body, *cuts))) == _shown(_whole(case))
 
 
 def _sibling(case: Case) -> Case | None:
@@ -136,7 +142,7 @@ def test_a_stream_that_is_cut_raises_with_what_was_received(case: Case) -> None:
         partial = caught.value.partial
         assert partial is not None
         for choice, answer in zip(partial.choices, case.answers, strict=False):
-            assert answer.text.startswith(choice.text)
+            assert answer.text.startswith(choice.text.rstrip()), "blanks before a call are the template's"
             assert answer.reasoning.startswith(choice.reasoning)
             handed_on = "".join(delta.text for delta in deltas if delta.index == choice.index)
             assert choice.text.startswith(handed_on)

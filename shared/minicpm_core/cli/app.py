@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "modelbest", "vllm", "sglang", "llamacpp", "ollama", "transformers", "generic"]
 Dialect = Literal["modelbest", "vllm", "llamacpp", "transformers", "ollama"]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Calls at a time.")]
+IndexOption = Annotated[
+    Path | None, typer.Option("--index", metavar="DIR", help="Where the index is; else .minicpm in the folder.")
+]
+EmulatorOption = Annotated[bool, typer.Option("--emulator", help="Use the emulator, whatever is set.")]
 Framework = Literal["core", "langchain", "llama-index"]
 
 PhotoArgument = Annotated[
@@ -72,7 +77,7 @@ def minicpm(
 def demo_command(
     *,
     photo: PhotoArgument = None,
-    emulator: Annotated[bool, typer.Option("--emulator", help="Use the emulator, whatever is set.")] = False,
+    emulator: EmulatorOption = False,
     model: ModelOption = None,
     base_url: BaseUrlOption = None,
     backend: BackendOption = None,
@@ -130,6 +135,76 @@ def ask_command(
         options = {"thinking": thinking, "temperature": temperature, "max_tokens": max_tokens}
         settings = Connection(model, base_url, backend, timeout).settings(thinking_model=bool(thinking)) | options
         ask(asked, settings, framework=framework, as_json=as_json, screen=screen)
+
+
+@app.command("index")
+def index_command(
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Pictures and PDFs.")],
+    index: IndexOption = None,
+    jobs: Jobs = 8,
+    emulator: EmulatorOption = False,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    backend: BackendOption = None,
+    timeout: TimeoutOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Describe the pictures and PDF pages of a folder, for minicpm search.
+
+    Run it again when something has changed, or after Ctrl-C: only what is new is described. Where neither a key nor a
+    server is set, the emulator answers: it is not a model.
+    """
+    with reported(debug=debug) as screen:
+        from minicpm_core.cli.index import index as describe
+
+        connection = Connection(model, base_url, backend, timeout)
+        describe(folder, index, connection, emulator=emulator, jobs=jobs, screen=screen)
+
+
+@app.command("search")
+def search_command(
+    *,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="In quotes.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", file_okay=False, help="What was indexed.")] = Path(),
+    index: IndexOption = None,
+    only_list: Annotated[bool, typer.Option("--list", "-l", help="Only show what fits; ask nothing.")] = False,
+    hits: Annotated[int, typer.Option("--hits", min=1, metavar="N", help="The most to show.")] = 5,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, metavar="N", help="How many the model looks at.")] = 3,
+    emulator: EmulatorOption = False,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    backend: BackendOption = None,
+    timeout: TimeoutOption = None,
+    max_tokens: MaxTokensOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Ask about the pictures of a folder that was indexed.
+
+    Those whose captions fit are shown, and the model answers with the best of them before it.
+
+    \b
+    minicpm index photos
+    minicpm search "Where did we eat fish?" photos
+    minicpm search --list "red car" photos
+    """  # noqa: D301 - \b keeps typer from joining the lines below it
+    with reported(debug=debug) as screen:
+        from minicpm_core.cli.search import search
+
+        search(
+            question,
+            folder,
+            index,
+            Connection(model, base_url, backend, timeout),
+            emulator=emulator,
+            hits=hits,
+            pictures=pictures,
+            only_list=only_list,
+            max_tokens=max_tokens,
+            as_json=as_json,
+            screen=screen,
+        )
 
 
 @app.command("emulate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from rich.color import Color
 from rich.style import Style
@@ -18,11 +18,11 @@ _HIGHEST = 14
 """Rows; a row is two pixels."""
 
 
-def thumbnail(path: Path, console: Console, *, width: int) -> Text | None:
+def thumbnail(picture: Path | BinaryIO, console: Console, *, width: int) -> Text | None:
     """The photograph in small, or `None` where the terminal has too few colours, or Pillow is missing.
 
     Args:
-        path: A picture that Pillow can read.
+        picture: A file that Pillow can read.
         console: Where it is to be shown.
         width: The most columns.
     """
@@ -32,11 +32,11 @@ def thumbnail(path: Path, console: Console, *, width: int) -> Text | None:
         from PIL import Image, ImageOps
     except ImportError:
         return None
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
-    picture.thumbnail((width, 2 * _HIGHEST))
-    columns, lines = picture.width, picture.height // 2 * 2
-    data = picture.tobytes()
+    with Image.open(picture) as opened:
+        small = ImageOps.exif_transpose(opened).convert("RGB")
+    small.thumbnail((width, 2 * _HIGHEST))
+    columns, lines = small.width, small.height // 2 * 2
+    data = small.tobytes()
     pixels = [data[at : at + 3] for at in range(0, len(data), 3)]
     text = Text(no_wrap=True, end="")
     for y in range(0, lines, 2):

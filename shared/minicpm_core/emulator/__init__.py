@@ -19,19 +19,38 @@ from minicpm_core._lazy import lazily
 if TYPE_CHECKING:
     from minicpm_core.emulator.dialects import DIALECTS, Dialect
     from minicpm_core.emulator.faults import FAULTS
+    from minicpm_core.emulator.realtime.faults import SESSION_FAULTS
+    from minicpm_core.emulator.realtime.settings import RealtimeEmulation
+    from minicpm_core.emulator.realtime.state import RecordedSession, RecordedUnit
     from minicpm_core.emulator.server import EmulatorServer, run
     from minicpm_core.emulator.settings import EmulatorSettings
     from minicpm_core.emulator.state import RecordedRequest
 
-__all__ = ["DIALECTS", "FAULTS", "Dialect", "EmulatorServer", "EmulatorSettings", "RecordedRequest", "run"]
+__all__ = [
+    "DIALECTS",
+    "FAULTS",
+    "SESSION_FAULTS",
+    "Dialect",
+    "EmulatorServer",
+    "EmulatorSettings",
+    "RealtimeEmulation",
+    "RecordedRequest",
+    "RecordedSession",
+    "RecordedUnit",
+    "run",
+]
 
 _HOMES = {
     "DIALECTS": "dialects",
     "FAULTS": "faults",
+    "SESSION_FAULTS": "realtime.faults",
     "Dialect": "dialects",
     "EmulatorServer": "server",
     "EmulatorSettings": "settings",
+    "RealtimeEmulation": "realtime.settings",
     "RecordedRequest": "state",
+    "RecordedSession": "realtime.state",
+    "RecordedUnit": "realtime.state",
     "run": "server",
 }
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import importlib.util
 import json
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from minicpm_core.emulator import faults
 from minicpm_core.emulator.answers import answer
 from minicpm_core.emulator.reading import parse_json, read_request
+from minicpm_core.emulator.realtime.app import HANG_UP as CLOSE
+from minicpm_core.emulator.realtime.app import PATH, RealtimeEndpoint
 from minicpm_core.emulator.refusals import Refusal, worded
 from minicpm_core.emulator.replies import envelope, unique, whole
 from minicpm_core.emulator.sending import event_stream, gzipped, in_pieces, page, retry_headers, whole_body
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
     from minicpm_core.emulator.settings import EmulatorSettings
     from minicpm_core.emulator.values import Json
 
-CLOSE = "minicpm.close"
-"""The ASGI extension by which the server lets the app close a connection in mid-answer."""
+REALTIME_EXTRA = "pip install 'minicpm-integrations[emulator,realtime]'"
+"""What to do where websockets is missing."""
 
 _MEDIA = (b"image_url", b"video_url", b"input_video", b"audio_url", b"input_audio")
 """Types of content parts that take long."""
@@ -49,12 +52,15 @@ def create_app(settings: EmulatorSettings, state: EmulatorState | None = None) -
         settings: Of the emulator.
         state: Where requests are logged; a new one where none is given.
     """
-    emulator = _Emulator(settings, state or EmulatorState(settings))
+    state = state or EmulatorState(settings)
+    emulator = _Emulator(settings, state)
     return Starlette(
         routes=[
             Route("/health", emulator.health),
             Route("/v1/models", emulator.models),
             Route("/v1/chat/completions", emulator.chat, methods=["POST"]),
+            Route(PATH, emulator.no_handshake),
+            WebSocketRoute(PATH, RealtimeEndpoint(settings, state).__call__),
         ],
         exception_handlers={
             404: emulator.unknown_path,
@@ -101,6 +107,19 @@ class _Emulator:
         self.check_key(request)
         rows = [self.model_row(model) for model in self.settings.models]
         return self.reply({"object": "list", "data": rows})
+
+    async def no_handshake(self, request: Request) -> Response:
+        """Realtime sessions are had by a WebSocket; here came plain HTTP, or nothing is installed that takes one."""
+        await self.received(request)
+        said = "This is the address of realtime sessions: connect with a WebSocket."
+        if importlib.util.find_spec("websockets") is None:
+            said = f"Realtime sessions need websockets: {REALTIME_EXTRA}"
+        return Response(
+            json.dumps({"emulator": said}),
+            426,
+            {**self.headers(), "upgrade": "websocket", "connection": "upgrade"},
+            media_type="application/json",
+        )
 
     async def chat(self, request: Request) -> Response:
         body = await self.received(request)

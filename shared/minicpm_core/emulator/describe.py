@@ -57,6 +57,7 @@ def measures(pictures: Sequence[Picture]) -> dict[str, Any]:
         "dominant colors": colours,
         "description": " ".join(sentence(picture) for picture in pictures),
         "caption": sentence(first),
+        "summary": " ".join(sentence(picture) for picture in pictures),
         "count": len(pictures),
         "images": len(pictures),
         "pictures": len(pictures),

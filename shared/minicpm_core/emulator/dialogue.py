@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CARRIES = re.compile(r"\s*(?:<tool_response>|Observation:|Output of tool \S[^\n]*:)")
 _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
-_OUTPUT_OF = re.compile(r"\s*Output of tool (\S[^\n]*?):\s*")
+_OUTPUT_OF = re.compile(r"\s*(?:<tool_response>\s*)?Output of tool (\S[^\n]*?):\s*")
 _OBSERVATION = re.compile(r"\s*Observation:\s*")
 
 
@@ -75,7 +75,8 @@ def _results(turn: Turn, by_id: dict[str, str], in_order: list[str]) -> list[Res
         name = by_id.get(turn.call_id) or (in_order[0] if in_order and not turn.call_id else "")
         return [Result(name, turn.text, turn.media)]
     if output:
-        return [Result(output[1], turn.text[output.end() :], turn.media)]
+        said = turn.text[output.end() :].removesuffix("</tool_response>").rstrip()
+        return [Result(output[1], said, turn.media)]
     texts = _RESPONSE.findall(turn.text) or [_OBSERVATION.sub("", turn.text, count=1)]
     names = [*in_order, *[""] * len(texts)]
     last = len(texts) - 1

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from minicpm_core.emulator.dialects import DialectName
+    from minicpm_core.emulator.realtime.settings import RealtimeEmulation
+    from minicpm_core.emulator.realtime.state import RecordedSession
     from minicpm_core.emulator.uvicorn_server import StoppableServer
 
 _PATIENCE = 10.0
@@ -42,6 +44,7 @@ class EmulatorServer:
         fault: str | None = None,
         max_body_bytes: int = 64 * 1024 * 1024,
         parsers: bool = True,
+        realtime: RealtimeEmulation | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -57,6 +60,7 @@ class EmulatorServer:
             max_body_bytes: The largest request that is read.
             parsers: `False` behaves as a server that was started without parsers for thoughts and tool calls: both
                 arrive in the text, and vLLM refuses `tools`.
+            realtime: How it behaves in realtime sessions.
             host: Where to listen.
             port: Where to listen; 0 takes a free one.
 
@@ -72,6 +76,7 @@ class EmulatorServer:
             fault=fault,
             max_body_bytes=max_body_bytes,
             parsers=parsers,
+            realtime=realtime,
         )
         self.host = host
         self.port = port
@@ -82,8 +87,22 @@ class EmulatorServer:
     @property
     def base_url(self) -> str:
         """What to give a client: `http://127.0.0.1:<port>/v1`. The port is known once the server was started."""
+        return f"http://{self._authority}/v1"
+
+    @property
+    def realtime_url(self) -> str:
+        """What to give a `RealtimeClient`: `ws://127.0.0.1:<port>/v1/realtime`."""
+        return f"ws://{self._authority}/v1/realtime"
+
+    @property
+    def _authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/v1"
+        return f"{host}:{self.port}"
+
+    @property
+    def sessions(self) -> list[RecordedSession]:
+        """The realtime sessions, the oldest first. Of each the last 64 units are kept, without their sound."""
+        return self._state.realtime.sessions
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -102,8 +121,20 @@ class EmulatorServer:
         """
         self._state.inject(fault, times)
 
+    def inject_realtime(self, fault: str, *, times: int = 1) -> None:
+        """Give the next realtime sessions a fault.
+
+        Args:
+            fault: Such as `backend-error; at=3` (see `SESSION_FAULTS`).
+            times: How many sessions.
+
+        Raises:
+            ConfigurationError: The fault is unknown.
+        """
+        self._state.realtime.inject(fault, times)
+
     def reset(self) -> None:
-        """Empty the request log and forget the faults that wait."""
+        """Empty the logs and forget the faults that wait."""
         self._state.reset()
 
     def start(self) -> Self:
@@ -188,7 +219,7 @@ def run(
         dialect: The kind of server to imitate.
         on_ready: Called with the base URL when the address is bound and requests will be answered.
         **settings: Further settings of `EmulatorServer`: `api_key`, `pace`, `context`, `models`, `fault`,
-            `parsers`.
+            `parsers`, `realtime`.
 
     Raises:
         ConfigurationError: A setting cannot be, the address is taken, or the extra `[emulator]` is not installed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from minicpm_core.emulator.dialects import DIALECTS, Dialect, DialectName
 from minicpm_core.emulator.faults import FaultPlan, parse_fault
+from minicpm_core.emulator.realtime.settings import RealtimeEmulation
 from minicpm_core.errors import ConfigurationError
 from minicpm_core.secret import Secret
 
@@ -30,6 +31,7 @@ class EmulatorSettings:
         max_body_bytes: The largest request that is read.
         parsers: Whether thoughts and tool calls are read out of what the model writes; the dialect knows it too.
         log_bytes: The request log forgets its oldest entries beyond this many bytes of bodies.
+        realtime: How it behaves in realtime sessions.
     """
 
     dialect: Dialect
@@ -41,6 +43,7 @@ class EmulatorSettings:
     max_body_bytes: int = 64 * _MIB
     parsers: bool = True
     log_bytes: int = 64 * _MIB
+    realtime: RealtimeEmulation = field(default_factory=RealtimeEmulation)
 
     @classmethod
     def create(
@@ -54,6 +57,7 @@ class EmulatorSettings:
         fault: str | None = None,
         max_body_bytes: int = 64 * _MIB,
         parsers: bool = True,
+        realtime: RealtimeEmulation | None = None,
     ) -> EmulatorSettings:
         """Settings from plain arguments.
 
@@ -66,6 +70,7 @@ class EmulatorSettings:
             fault: A fault of every answer, written as in the `X-Emulator-Fault` header.
             max_body_bytes: The largest request that is read.
             parsers: `False` behaves as a server that was started without parsers for thoughts and tool calls.
+            realtime: How it behaves in realtime sessions.
 
         Raises:
             ConfigurationError: A setting cannot be.
@@ -88,4 +93,5 @@ class EmulatorSettings:
             fault=parse_fault(fault) if fault else {},
             max_body_bytes=max_body_bytes,
             parsers=parsers,
+            realtime=realtime or RealtimeEmulation(),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.emulator.faults import FaultPlan, parse_fault
+from minicpm_core.emulator.realtime.state import RealtimeState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,7 @@ class EmulatorState:
     def __init__(self, settings: EmulatorSettings) -> None:
         """Begin with an empty log."""
         self.settings = settings
+        self.realtime = RealtimeState(settings.realtime)
         self._lock = threading.Lock()
         self._log: deque[RecordedRequest] = deque()
         self._logged_bytes = 0
@@ -86,3 +88,4 @@ class EmulatorState:
             self._log.clear()
             self._logged_bytes = 0
             self._waiting.clear()
+        self.realtime.reset()

@@ -14,6 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from minicpm_core.emulator.app import CLOSE, create_app
 
+try:
+    from minicpm_core.emulator.realtime.uvicorn_protocol import WebSocketProtocol
+except ImportError:  # without websockets it still serves HTTP
+    WebSocketProtocol = None  # type: ignore[assignment,misc]
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 
 _GRACE = 5
 """Seconds that requests may take to end after their connections were closed."""
+
+
+_MOST_MESSAGE = 128 * 1024 * 1024
+"""Bytes of a message in a realtime session, as the vendor's gateway is set."""
 
 
 class _Protocol(H11Protocol):
@@ -49,7 +58,8 @@ class StoppableServer(uvicorn.Server):
             create_app(settings, state),
             http=_Protocol,
             loop="asyncio",
-            ws="none",
+            ws=WebSocketProtocol or "none",
+            ws_max_size=_MOST_MESSAGE,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -75,7 +85,10 @@ class StoppableServer(uvicorn.Server):
             self.on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every connection, which ends the requests on them, and stop."""
+        """Close every connection, which ends the requests on them, and stop. Realtime sessions are closed with 1012."""
         for connection in list(self.server_state.connections):
-            connection.transport.close()
+            if isinstance(connection, _Protocol):
+                connection.transport.close()
+            else:
+                connection.shutdown()
         await super().shutdown(sockets)

@@ -92,7 +92,7 @@ def plan(size: Size, detail: Detail, max_slices: int) -> Plan:
     """
     if detail == "original":
         return Plan(Canvas(size, size))
-    shape = _widened(size)
+    shape = widened(size)
     whole = _canvas(size, shape, fitted(shape, 1 if detail == "low" else max_slices))
     found = cut_outs(shape, max_slices) if detail == "high" else None
     if found is None:
@@ -156,7 +156,8 @@ def _treatment(size: Size, max_slices: int) -> _Treatment:
     )
 
 
-def _widened(size: Size) -> Size:
+def widened(size: Size) -> Size:
+    """The size with the borders that a strip gets."""
     width, height = size
     return max(width, math.ceil(height / LONGEST)), max(height, math.ceil(width / LONGEST))
 

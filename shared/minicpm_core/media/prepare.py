@@ -93,7 +93,7 @@ class Preparer:
             detail=settings.image_detail,
             quality=settings.image_quality,
             frames=settings.image_frames,
-            read=self._read,
+            read=self.read,
         )
 
     def _video(self, source: VideoSource) -> tuple[Prepared, ...]:
@@ -136,7 +136,7 @@ class Preparer:
                 size = os.fstat(file.fileno()).st_size
                 kind = _video_type(file.read(HEAD), label)
             return VideoPart(FileBody(str(path), size), kind, sampling=self._server_sampling(source))
-        found = self._read(source, self._limits)
+        found = self.read(source, self._limits)
         data = _data(found)
         kind = _video_type(data[:HEAD], found.label)
         return VideoPart(found.text or _base64(data), kind, sampling=self._server_sampling(source))
@@ -171,7 +171,7 @@ class Preparer:
     def _document(self, source: DocumentSource) -> tuple[Prepared, ...]:
         from minicpm_core.media import documents
 
-        found = self._read(source, self._limits)
+        found = self.read(source, self._limits)
         data = _data(found)
         name = source.name or ""
         if not documents.is_pdf(data):
@@ -214,7 +214,13 @@ class Preparer:
             )
         return True
 
-    def _read(self, source: Source, limits: MediaLimits) -> Read:
+    def read(self, source: Source, limits: MediaLimits) -> Read:
+        """The file of a source of any kind but `pil`, fetched where it is at a URL and that is allowed.
+
+        Raises:
+            InvalidMediaError: It cannot be read or fetched, or is too large.
+            UnsupportedContentError: It is at a URL, and those are refused.
+        """
         if source.kind != "url":
             return read(source, limits)
         if self._settings.media_urls == "refuse":
@@ -238,7 +244,7 @@ class Preparer:
             with opened(source) as found:
                 yield found
             return
-        got = self._read(source, self._limits)
+        got = self.read(source, self._limits)
         yield got.label, io.BytesIO(_data(got))
 
     def _progress(self, what: str) -> Callable[[float], None] | None:

@@ -116,6 +116,9 @@ class ChoiceAssembler:
         self._emit(*self._splitter.finish(truncated=self.finish_reason == "length"), deltas)
         if self._tool_text is not None:
             self._hand_out(self._tool_text.finish(), deltas)
+        pieces = self._tools.end()
+        if pieces:
+            deltas.append(Delta(index=self.index, tool_calls=pieces))
         held = "".join(self._held)
         self._promoted = promotes(
             thinking=self._thinking,

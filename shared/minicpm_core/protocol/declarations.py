@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,9 +23,16 @@ def declared(tools: Sequence[Mapping[str, Any]]) -> list[Any]:
     The given objects are not changed.  What is no function (a tool that a server brings along) is passed on untouched.
 
     Raises:
-        InvalidInputError: A function has no name or one that servers refuse, or a schema is none.
+        InvalidInputError: A function has no name, one that servers refuse, or the name of another; a schema is none.
     """
-    return [_function(tool) if _is_function(tool) else tool for tool in tools]
+    sent = [_function(tool) if _is_function(tool) else tool for tool in tools]
+    names = Counter(tool["function"]["name"] for tool in sent if _is_function(tool))
+    twice = next((name for name, times in names.items() if times > 1), None)
+    if twice is not None:
+        raise InvalidInputError(
+            f"Two tools are named {twice!r}: no one could tell which of them is called. Rename one, or leave it out."
+        )
+    return sent
 
 
 def _is_function(tool: Mapping[str, Any]) -> bool:

@@ -1,9 +1,9 @@
-"""Choices of tools that a server does not honour, enforced here.
+"""Choices of tools, enforced here where a server does not honour them.
 
 `tool_choice` is honoured by some servers in part and ignored by others.  What a server does not honour is made sure of
 in another way: a tool that may not be called is not declared; one that must be is the only one declared and required;
-or the answer is held to a JSON schema of a call and read back as one; or the model is told in words.  Where the answer
-has no call in the end, `ToolCallError` says so.
+or the answer is held to a JSON schema of a call and read back as one; or the model is told in words.  Whoever sees to
+it, the answer is checked in the end, and `ToolCallError` says where it has not the call that it had to have.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from minicpm_core.backends import Backend
     from minicpm_core.protocol.tooltext import Event
-    from minicpm_core.types import Completion
+    from minicpm_core.types import Choice, Completion
+
+
+ANY_TOOL, NO_TOOL = "a function", "no function"
+"""What must be called where that is no tool's name; the blank in them is in none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Settled:
     Attributes:
         prompted: The tools are to be declared in the system turn.
         demand: To be said to the model; empty where the server sees to it.
-        must_call: What must be called, for the error's message; empty where the server is trusted.
+        must_call: The tool that must be called, `ANY_TOOL` or `NO_TOOL`; empty where the model may choose.
         as_json: The answer is a call as a JSON object.
     """
 
@@ -57,8 +61,12 @@ def settle_choice(fields: dict[str, Any], backend: Backend, *, prompted: bool) -
     choice = fields.get("tool_choice")
     named = text_of(object_of(object_of(choice).get("function")).get("name"))
     kind = "named" if named else choice
-    if kind not in {"none", "required", "named"} or (kind in backend.tool_choices and not prompted):
+    if kind not in {"none", "required", "named"}:
         return Settled(prompted)
+    if named:
+        _only(fields["tools"], named)
+    if kind in backend.tool_choices and not prompted:
+        return Settled(prompted, must_call=NO_TOOL if kind == "none" else named or ANY_TOOL)
     if kind == "none":
         _drop(fields, "tools", "tool_choice", "parallel_tool_calls")
         return Settled(prompted)
@@ -68,7 +76,7 @@ def settle_choice(fields: dict[str, Any], backend: Backend, *, prompted: bool) -
             fields["tool_choice"] = "required"
             return Settled(prompted, must_call=named)
     _drop(fields, "tool_choice")
-    what = named or "a function"
+    what = named or ANY_TOOL
     call = f"call the function {named}" if named else "call a function"
     if backend.enforces_schema and "response_format" not in fields:
         fields["response_format"] = _format_of(parameters_of(fields["tools"]))
@@ -131,15 +139,28 @@ class CallReader(ToolTextSplitter):
 
 
 def check_called(completion: Completion, must_call: str, title: str) -> None:
-    """Check that a call was made where one had to be.
+    """Check that the call was made that had to be, or none where none might be.
+
+    Args:
+        completion: The answer.
+        must_call: From `Settled`.
+        title: The server, as a person would call it.
 
     Raises:
-        ToolCallError: An answer has none.
+        ToolCallError: An answer has no such call, or has one that it must not have.
     """
-    if must_call and not all(choice.tool_calls for choice in completion.choices):
-        raise ToolCallError(
-            f"The model was to call {must_call} and did not; {title} does not make it do so. "
-            "What it said instead is in `partial`. Ask again, or use a server that honours tool_choice.",
-            partial=completion,
-            request_id=completion.request_id,
-        )
+    if not must_call or all(_obeys(choice, must_call) for choice in completion.choices):
+        return
+    what = "no function, and did" if must_call == NO_TOOL else f"{must_call} and did not"
+    raise ToolCallError(
+        f"The model was to call {what}: {title} did not see to it. "
+        "What it answered is in `partial`. Ask again, or use a server that honours tool_choice.",
+        partial=completion,
+        request_id=completion.request_id,
+    )
+
+
+def _obeys(choice: Choice, must_call: str) -> bool:
+    if must_call == NO_TOOL:
+        return not choice.tool_calls
+    return any(must_call in {ANY_TOOL, call.name} for call in choice.tool_calls)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from minicpm_core.backends import Backend
+    from minicpm_core.parts import Part
     from minicpm_core.protocol.content import Splice
     from minicpm_core.types import ToolCall
 
@@ -32,7 +33,8 @@ def normalise(messages: Sequence[Message]) -> list[Message]:
     """Messages in the order and roles that the templates take. The given ones are not changed.
 
     All system messages become one at the head; pictures in a tool's result follow in a user message of their own,
-    after all results of that turn, since no template takes them in a `tool` message.
+    after all results of that turn, since not every server takes them in a `tool` message.  It stands between the
+    template's own tags of a result, so that the template takes it for one and keeps the thoughts of the tool loop.
 
     Raises:
         InvalidInputError: No messages, an unknown role, no user message, an empty user message.
@@ -60,7 +62,7 @@ def normalise(messages: Sequence[Message]) -> list[Message]:
             pictures = [part for part in message.parts if not isinstance(part, TextPart)]
             if pictures:
                 name = message.name or tool_names.get(message.tool_call_id or "") or message.tool_call_id
-                tool_pictures.append(Message("user", (TextPart(f"Output of tool {name}:"), *pictures)))
+                tool_pictures.append(_shown(name, pictures))
             continue
         if role == "assistant":
             _text_only(message, "assistant")
@@ -86,6 +88,10 @@ def _tool_result(message: Message) -> Message:
     if not message.tool_call_id:
         raise InvalidInputError("A tool message must say which call it answers: set tool_call_id.")
     return Message("tool", text_of(message.parts), tool_call_id=message.tool_call_id)
+
+
+def _shown(name: str | None, pictures: Sequence[Part]) -> Message:
+    return Message("user", (TextPart(f"{RESULT_OPEN}\nOutput of tool {name}:"), *pictures, TextPart(RESULT_CLOSE)))
 
 
 def render(messages: Sequence[Message], *, backend: Backend, splice: Splice) -> list[dict[str, Any]]:

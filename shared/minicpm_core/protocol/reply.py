@@ -46,7 +46,7 @@ class ReplyContext:
         model: What was asked for.
         tools: The JSON schema of the parameters of each declared tool, by its name; none where the model has no tools
             to call, so that what looks like a call is text.
-        must_call: The tool that must be called, where that is to be checked.
+        must_call: The tool that must be called, or what else `forced.Settled` says of it.
         call_as_json: The answer was asked for as a JSON object of a call.
     """
 
@@ -142,7 +142,7 @@ def parse_completion(status: int, headers: Mapping[str, str], body: bytes, conte
 
     Raises:
         MalformedReplyError: The body is empty, HTML, no JSON, or has no choices or no readable message.
-        ToolCallError: A tool had to be called and was not.
+        ToolCallError: A tool had to be called and was not, or was called and must not be.
         APIStatusError: The body is an error although the status is 200.
     """
     reply = parse_object(status, headers, body, context)

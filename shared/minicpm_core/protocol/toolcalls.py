@@ -9,12 +9,12 @@ appearance, and keeps the arguments as text.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from minicpm_core.protocol.fields import number_of, object_of, objects_of, text_of, written
-from minicpm_core.protocol.repair import repaired_arguments
+from minicpm_core.protocol.repair import StreamRepair, repaired_arguments
 from minicpm_core.types import ToolCall, ToolCallDelta
 
 
@@ -34,9 +34,23 @@ class _Call:
     server_id: str | None
     arguments: list[str] = field(default_factory=list[str])
     repaired: bool = False
+    repair: StreamRepair = field(default_factory=StreamRepair)
+
+    def grow(self, piece: str) -> str:
+        """Take the next characters of the arguments, and give what of them is to be handed on."""
+        given = self.repair.feed(piece)
+        self.arguments.append(given)
+        return given
+
+    def end(self) -> str:
+        """What was held back of the arguments, which are over."""
+        given = self.repair.release()
+        self.arguments.append(given)
+        return given
 
     def whole(self) -> ToolCall:
-        return ToolCall(self.id, self.name, "".join(self.arguments), self.repaired)
+        repaired = self.repaired or (self.repair.changed and self.is_complete())
+        return ToolCall(self.id, self.name, "".join(self.arguments), repaired)
 
     def is_complete(self) -> bool:
         """Whether the arguments are a finished JSON object, so that what follows belongs to another call."""
@@ -86,6 +100,11 @@ class ToolCallAssembler:
         self._calls[-1].server_index, self._calls[-1].server_id = _NOT_THE_SERVERS, delta.id
         return delta
 
+    def end(self) -> tuple[ToolCallDelta, ...]:
+        """End the calls: give what was held back of their arguments."""
+        held = [(number, call.end()) for number, call in enumerate(self._calls)]
+        return tuple(ToolCallDelta(number, None, None, text) for number, text in held if text)
+
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls as they stand."""
         return tuple(call.whole() for call in self._calls)
@@ -95,23 +114,29 @@ class ToolCallAssembler:
         if number is None:
             return self._begin(piece)
         call = self._calls[number]
-        call.arguments.append(piece.arguments)
+        arguments = call.grow(piece.arguments)
         if call.name or not piece.name:
-            return ToolCallDelta(number, None, None, piece.arguments)
+            return ToolCallDelta(number, None, None, arguments)
         call.name = piece.name  # the name came after the first piece
-        return ToolCallDelta(number, None, piece.name, piece.arguments)
+        return ToolCallDelta(number, None, piece.name, arguments)
 
     def _begin_whole(self, piece: _Piece) -> ToolCallDelta:
         repaired = repaired_arguments(piece.arguments)
-        delta = self._begin(piece if repaired is None else replace(piece, arguments=repaired))
-        self._calls[-1].repaired = repaired is not None
-        return delta
+        call = self._new(piece)
+        call.repaired = repaired is not None
+        call.arguments.append(piece.arguments if repaired is None else repaired)
+        return ToolCallDelta(len(self._calls) - 1, call.id, call.name or None, call.arguments[0])
 
     def _begin(self, piece: _Piece) -> ToolCallDelta:
+        call = self._new(piece)
+        return ToolCallDelta(len(self._calls) - 1, call.id, call.name or None, call.grow(piece.arguments))
+
+    def _new(self, piece: _Piece) -> _Call:
         own_id = piece.id if piece.id and piece.id not in self._ids else made_up_id()
         self._ids.add(own_id)
-        self._calls.append(_Call(own_id, piece.name, piece.index, piece.id, [piece.arguments]))
-        return ToolCallDelta(len(self._calls) - 1, own_id, piece.name or None, piece.arguments)
+        call = _Call(own_id, piece.name, piece.index, piece.id)
+        self._calls.append(call)
+        return call
 
     def _find(self, piece: _Piece) -> int | None:
         """Our number of the call that a piece continues; `None` if it begins a new one."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from minicpm_core._lazy import lazily
 
 if TYPE_CHECKING:
+    from minicpm_core.realtime.audio import SampleFormat
+    from minicpm_core.realtime.barge_in import BargeIn
     from minicpm_core.realtime.client import RealtimeClient
     from minicpm_core.realtime.client_events import (
         ChatAppend,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         SessionInit,
         Voice,
     )
+    from minicpm_core.realtime.clock import Clock, SystemClock
     from minicpm_core.realtime.codec import Codec
     from minicpm_core.realtime.errors import (
         BackendError,
@@ -43,9 +46,12 @@ if TYPE_CHECKING:
         OUTPUT_RATE,
         UNIT_SAMPLES,
         AudioDelta,
+        ContextShrunk,
         ErrorEvent,
+        Generation,
         Listen,
         Metrics,
+        Mode,
         OutputDelta,
         QueueDone,
         QueueUpdate,
@@ -56,9 +62,14 @@ if TYPE_CHECKING:
         SessionClosed,
         SessionCreated,
         SessionQueued,
+        SessionReplaced,
+        SilenceEnded,
         TextDelta,
         UnknownEvent,
     )
+    from minicpm_core.realtime.jitter import GapMetrics, JitterBuffer
+    from minicpm_core.realtime.limits import OnLimit, RealtimeLimits
+    from minicpm_core.realtime.metrics import SessionMetrics
     from minicpm_core.realtime.samples import f32_to_pcm16, pcm16_to_f32
     from minicpm_core.realtime.session import RealtimeSession
     from minicpm_core.realtime.settings import DEFAULT_REALTIME_URL, RealtimeTimeouts
@@ -72,29 +83,39 @@ __all__ = [
     "UNIT_SAMPLES",
     "AudioDelta",
     "BackendError",
+    "BargeIn",
     "ChatAppend",
     "ChatMessage",
     "ChatPart",
+    "Clock",
     "Codec",
     "ConnectionLostError",
     "ContextFullError",
+    "ContextShrunk",
     "ErrorEvent",
+    "GapMetrics",
+    "Generation",
     "InputAppend",
+    "JitterBuffer",
     "Listen",
     "Metrics",
+    "Mode",
     "NotConnectedError",
+    "OnLimit",
     "OutputDelta",
     "QueueDone",
     "QueueFullError",
     "QueueUpdate",
     "RealtimeClient",
     "RealtimeError",
+    "RealtimeLimits",
     "RealtimeSession",
     "RealtimeTimeoutError",
     "RealtimeTimeouts",
     "RealtimeUsage",
     "ResponseDone",
     "ResponseInterrupted",
+    "SampleFormat",
     "ServerEvent",
     "ServerShutdownError",
     "SessionClose",
@@ -103,10 +124,14 @@ __all__ = [
     "SessionEndedError",
     "SessionFailedError",
     "SessionInit",
+    "SessionMetrics",
     "SessionQueued",
     "SessionRejectedError",
+    "SessionReplaced",
     "SessionStateError",
     "SessionTimeLimitError",
+    "SilenceEnded",
+    "SystemClock",
     "TextDelta",
     "Turn",
     "UnexpectedEventError",
@@ -120,6 +145,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SampleFormat": "audio",
+    "Generation": "events",
+    "Mode": "events",
+    "OnLimit": "limits",
+    "RealtimeLimits": "limits",
+    "SessionMetrics": "metrics",
+    "GapMetrics": "jitter",
+    "JitterBuffer": "jitter",
+    "SilenceEnded": "events",
+    "SessionReplaced": "events",
+    "ContextShrunk": "events",
+    "SystemClock": "clock",
+    "Clock": "clock",
+    "BargeIn": "barge_in",
     "AudioDelta": "events",
     "BackendError": "errors",
     "ChatAppend": "client_events",

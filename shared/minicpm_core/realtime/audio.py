@@ -84,6 +84,13 @@ class UnitMaker:
             self._unit += bytes(-len(self._unit) % UNIT_BYTES)
         return list(self._complete())
 
+    def complete(self) -> list[bytes]:
+        """As `flush`, but a sample that is cut off stays, and is completed by what follows."""
+        cut, self._cut = self._cut, b""
+        units = self.flush()
+        self._cut = cut
+        return units
+
     @property
     def pending(self) -> int:
         """Samples at 16 kHz that wait for their unit to be complete."""
@@ -122,6 +129,21 @@ class UnitMaker:
             unit = bytes(self._unit[:UNIT_BYTES])
             del self._unit[:UNIT_BYTES]
             yield unit
+
+
+def as_floats(sound: Any, format: SampleFormat | None) -> array[float]:  # noqa: A002 - as above
+    """Whole samples as numbers.
+
+    Raises:
+        InvalidInputError: As `UnitMaker.push`, or the last sample is cut off.
+    """
+    data, found = _as_bytes(sound, format)
+    if len(data) % _WIDTHS[found]:
+        raise InvalidInputError("The sound ends inside of a sample.")
+    if found == "pcm16":
+        return samples.floats_of_pcm16(data)
+    samples.check_f32(data)
+    return samples.to_floats(data)
 
 
 def _as_bytes(sound: Any, format: SampleFormat | None) -> tuple[bytes, SampleFormat]:  # noqa: A002 - as above

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.realtime.client_events import ChatAppend, ChatMessage, SessionInit
+from minicpm_core.realtime.clock import SystemClock
 from minicpm_core.realtime.codec import Codec
+from minicpm_core.realtime.limits import RealtimeLimits
 from minicpm_core.realtime.link import Link
 from minicpm_core.realtime.session import RealtimeSession
-from minicpm_core.realtime.settings import DEFAULT_REALTIME_URL, RealtimeSettings, RealtimeTimeouts, address
+from minicpm_core.realtime.settings import (
+    DEFAULT_REALTIME_URL,
+    RealtimeSettings,
+    RealtimeTimeouts,
+    SessionOptions,
+    address,
+)
 from minicpm_core.secret import Secret
 
 if TYPE_CHECKING:
@@ -16,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from minicpm_core.realtime.client_events import Voice
+    from minicpm_core.realtime.clock import Clock
     from minicpm_core.realtime.events import Generation, Mode, QueueUpdate
+    from minicpm_core.realtime.limits import OnLimit
 
 
 class RealtimeClient:
@@ -34,6 +44,9 @@ class RealtimeClient:
         max_pending_units: Units that may wait to be sent.
         max_pending_events: Events that may wait to be taken.
         max_message_bytes: The longest message that is taken from a server.
+        limits: How long sessions may last and how full the model's memory may be; `None` for the vendor's limits.
+        clock: That pacing, silence, limits and metrics go by. `SystemClock(speed=20)` runs a session against a server
+            that is as fast, twenty times as fast as sound; timeouts stay real seconds.
         ssl_context: For wss, such as one that trusts a self-signed certificate.
 
     Raises:
@@ -52,6 +65,8 @@ class RealtimeClient:
         max_pending_units: int = 8,
         max_pending_events: int = 256,
         max_message_bytes: int = 16 * 1024 * 1024,
+        limits: RealtimeLimits | None = None,
+        clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         Codec(generation=generation)
@@ -66,6 +81,8 @@ class RealtimeClient:
             max_pending_units=max_pending_units,
             max_pending_events=max_pending_events,
             max_message_bytes=max_message_bytes,
+            limits=limits or RealtimeLimits(),
+            clock=clock or SystemClock(),
         )
 
     def session(
@@ -76,6 +93,9 @@ class RealtimeClient:
         config: Mapping[str, Any] | None = None,
         voice: Voice | None = None,
         max_slice_nums: int | None = None,
+        pace: bool = False,
+        silence_fill: float = 0.0,
+        on_limit: OnLimit = "close",
         on_queue: Callable[[QueueUpdate], None] | None = None,
     ) -> RealtimeSession:
         """A session, to be opened with `async with`.
@@ -86,10 +106,21 @@ class RealtimeClient:
             config: Settings of the duplex decoder, such as `length_penalty`.
             voice: The voice to speak with.
             max_slice_nums: Cut-outs per camera frame.
+            pace: Whether units are sent by the second, on a schedule that does not drift: for recordings, which would
+                otherwise be sent at once, and answered late. A microphone is its own clock. Whoever is late through
+                the network catches up with at most two units in any second.
+            silence_fill: Seconds of silence that are sent at most after the last sound: the model only goes on while
+                it hears. 0 for none. It begins half a second after the next unit should have come, completes a unit
+                that was begun, and ends with a `SilenceEnded`, or when there is sound again; see
+                `RealtimeSession.fill_silence`.
+            on_limit: Where a limit of `limits` is reached. `close`: the session says goodbye and raises
+                `SessionTimeLimitError` or `ContextFullError`. `rollover`: some time before, when the model is silent,
+                another session takes its place, which is announced by a `SessionReplaced`: the model has forgotten
+                all that was said. Units wait meanwhile; none is lost, and none is answered twice.
             on_queue: Called with the place in the queue while the session is opened.
 
         Raises:
-            ConfigurationError: There is no such mode.
+            ConfigurationError: There is no such mode, or an option is impossible.
             InvalidInputError: A setting cannot be sent.
             UnsupportedFeatureError: The generation has no such thing.
         """
@@ -103,4 +134,5 @@ class RealtimeClient:
         def link() -> Link:
             return Link(self._settings, mode=mode, generation=self._generation, ssl_context=self._ssl_context)
 
-        return RealtimeSession(self._settings, link, init, mode=mode, on_queue=on_queue)
+        options = SessionOptions(mode=mode, pace=pace, silence_fill=silence_fill, on_limit=on_limit)
+        return RealtimeSession(self._settings, link, init, options=options, on_queue=on_queue)

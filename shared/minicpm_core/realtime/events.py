@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from minicpm_core.realtime.samples import f32_to_pcm16
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -199,6 +201,11 @@ class AudioDelta(OutputDelta):
 
     audio: bytes = field(repr=False)
 
+    @property
+    def pcm16(self) -> bytes:
+        """The same as 16-bit PCM in little-endian order, kept within ±1."""
+        return f32_to_pcm16(self.audio)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseDone(ServerEvent):
@@ -279,3 +286,44 @@ class ResponseInterrupted(ServerEvent):
     """
 
     response_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReplaced(ServerEvent):
+    """The session's own: a limit was near, and another session takes over. The model has forgotten all that was said.
+
+    Every unit is answered in one of the two. What the model was saying, if it was, is broken off: stop playing there.
+
+    Attributes:
+        reason: `time_limit` or `context_full`.
+        number: 1 for the first time.
+        lasted_s: Seconds that the session before lasted.
+    """
+
+    reason: Literal["time_limit", "context_full"]
+    number: int
+    lasted_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextShrunk(ServerEvent):
+    """The session's own: the model's memory holds less than before. It has forgotten the oldest part.
+
+    Attributes:
+        forgotten_tokens: How much less.
+        kv_cache_length: What is left.
+    """
+
+    forgotten_tokens: int
+    kv_cache_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceEnded(ServerEvent):
+    """The session's own: all the silence that was wanted has been sent. The model only goes on once sound is sent.
+
+    Attributes:
+        seconds: How much of it was sent since the last sound.
+    """
+
+    seconds: float

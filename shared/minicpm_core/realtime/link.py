@@ -103,12 +103,15 @@ class Link:
             self.machine.hear(event)
         return events
 
-    async def send(self, event: ClientEvent) -> None:
+    async def send(self, event: ClientEvent) -> bool:
         """Say something.
+
+        Returns:
+            Whether it was handed over. If not, the connection has ended; `hear` gives what came before that, and tells
+            how: only the last words of a server say so.
 
         Raises:
             InvalidInputError: It cannot be said, or not now.
-            APIError: The connection ended.
         """
         from websockets.exceptions import ConnectionClosed
 
@@ -116,9 +119,9 @@ class Link:
         self.machine.say(event)
         try:
             await self._connected.send(text)
-        except ConnectionClosed as closed:
-            self._lost(closed)
-            self.check()
+        except ConnectionClosed:
+            return False
+        return True
 
     async def see_out(self) -> None:
         """After `session.closed`: wait for the server to end the connection, as it is not free before it does."""

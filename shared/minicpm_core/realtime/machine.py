@@ -89,6 +89,7 @@ class Machine:
         self.state = State.CONNECTING
         self.created: heard.SessionCreated | None = None
         self.error: APIError | None = None
+        self._cause: APIError | None = None
         self._append = _APPENDS[mode]
         self._fatal = generation != 1
         self._mode = mode
@@ -117,9 +118,14 @@ class Machine:
         name = type(event).__name__
         if following is None:
             raise SessionStateError(f"{name} cannot be sent while the session is {self.state}. Nothing was sent.")
-        if type(event) in _APPENDS.values() and type(event) is not self._append:
-            raise SessionStateError(f"{name} cannot be sent in mode {self._mode!r}. Nothing was sent.")
+        self.check_mode(event)
         return following
+
+    def check_mode(self, event: ClientEvent) -> None:
+        """Raise `SessionStateError` if this is not for sessions of this mode, in whatever state."""
+        if type(event) in _APPENDS.values() and type(event) is not self._append:
+            name = type(event).__name__
+            raise SessionStateError(f"{name} cannot be sent in mode {self._mode!r}. Nothing was sent.")
 
     def say(self, event: ClientEvent) -> None:
         """Take note of what is sent.
@@ -138,16 +144,20 @@ class Machine:
         message = _LATE[phase].format(seconds=f"{seconds:g}")
         self.fail(RealtimeTimeoutError(message, phase=phase, state=str(self.state), retryable=phase == "open"))
 
+    def give_up(self, cause: APIError) -> None:
+        """The session is going to be closed, and not because its user wants it: this is how it will have ended."""
+        self._cause = cause
+
     def fail(self, error: APIError) -> None:
         """End the session with an error, unless it has ended already."""
         if self.state is not State.CLOSED:
-            self.error = error
+            self.error = self._cause or error
             self.state = State.CLOSED
 
     def _closed(self, event: heard.SessionClosed) -> None:
         asked = self.state is State.CLOSING
         error = from_closed(event, state=self.state)
-        if not asked or isinstance(error, BackendError):
+        if not asked or self._cause is not None or isinstance(error, BackendError):
             self.fail(error)
         self.state = State.CLOSED
 

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Mailbox(Generic[T]):
     """
 
     def __init__(self, bound: int) -> None:
-        self._bound = bound
+        self._bound: float = bound
         self._items: deque[T] = deque()
         self._waiters: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -59,13 +59,35 @@ class Mailbox(Generic[T]):
         Raises:
             MailboxClosedError: It is closed and empty.
         """
+        await self.filled()
+        return self.take_now()
+
+    async def filled(self) -> None:
+        """Wait until there is something to take.
+
+        Raises:
+            MailboxClosedError: It is closed and empty.
+        """
         while not self._items:
             if self._closed:
                 raise MailboxClosedError
             await self._change()
+
+    def take_now(self) -> T:
+        """Take the oldest thing, which must be there."""
         item = self._items.popleft()
         self._wake()
         return item
+
+    def put_back(self, items: Iterable[T]) -> None:
+        """Put things that were taken where they were, in their order, whether or not there is room."""
+        self._items.extendleft(reversed(list(items)))
+        self._wake()
+
+    def hold(self, bound: float) -> None:
+        """Hold so many from now on; infinite for all there are."""
+        self._bound = bound
+        self._wake()
 
     async def empty(self) -> None:
         """Wait until all was taken, or it is closed."""
@@ -80,6 +102,20 @@ class Mailbox(Generic[T]):
     def close(self) -> None:
         """Take nothing more in."""
         self._closed = True
+        self._wake()
+
+    async def change(self) -> None:
+        """Wait until something is put in or taken, or somebody nudges.
+
+        Raises:
+            MailboxClosedError: It is closed and empty.
+        """
+        if self._closed and not self._items:
+            raise MailboxClosedError
+        await self._change()
+
+    def nudge(self) -> None:
+        """Wake those who wait, so that they look again."""
         self._wake()
 
     async def _change(self) -> None:

@@ -1,36 +1,29 @@
 """Realtime sessions on asyncio.
 
-A session has two tasks: one sends the units that wait, one takes what the server says. Both queues are bounded, and
-neither drops anything: `send_audio` waits while `max_pending_units` units wait to be sent; and while nobody takes the
-events, nothing more is read from the server, which ends the session at some point.
+Two queues stand between a session and its user, bounded both, and neither drops anything: `send_audio` waits while
+`max_pending_units` units wait to be sent; and while nobody takes the events, nothing more is read from the server,
+which ends the session at some point. What goes on behind them is in `relay` (its life), `outgoing` and `incoming`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any, Self
 
-from minicpm_core.errors import APIError, InvalidInputError, MalformedReplyError
+from minicpm_core.errors import APIError, InvalidInputError
 from minicpm_core.realtime import frames
 from minicpm_core.realtime.audio import UnitMaker
-from minicpm_core.realtime.client_events import ChatAppend, InputAppend, SessionClose
+from minicpm_core.realtime.client_events import ChatAppend, InputAppend
 from minicpm_core.realtime.codec import Codec
-from minicpm_core.realtime.errors import RealtimeTimeoutError, SessionStateError
-from minicpm_core.realtime.events import (
-    INPUT_RATE,
-    AudioDelta,
-    Listen,
-    OutputDelta,
-    QueueUpdate,
-    ResponseDone,
-    ResponseInterrupted,
-    ServerEvent,
-    SessionCreated,
-    TextDelta,
-)
-from minicpm_core.realtime.machine import State
-from minicpm_core.realtime.mailbox import Mailbox, MailboxClosedError
+from minicpm_core.realtime.errors import SessionStateError
+from minicpm_core.realtime.events import INPUT_RATE, OutputDelta, ResponseDone, UnknownEvent
+from minicpm_core.realtime.flight import Flight
+from minicpm_core.realtime.incoming import Incoming
+from minicpm_core.realtime.mailbox import MailboxClosedError
+from minicpm_core.realtime.metrics import Meter
+from minicpm_core.realtime.outgoing import Outgoing
+from minicpm_core.realtime.relay import Relay
+from minicpm_core.realtime.settings import check_silence
 from minicpm_core.realtime.turns import TurnCollector
 
 if TYPE_CHECKING:
@@ -39,10 +32,15 @@ if TYPE_CHECKING:
 
     from minicpm_core.realtime.audio import SampleFormat
     from minicpm_core.realtime.client_events import ChatMessage, SessionInit
-    from minicpm_core.realtime.events import Mode
+    from minicpm_core.realtime.events import QueueUpdate, ServerEvent, SessionCreated
     from minicpm_core.realtime.link import Link
-    from minicpm_core.realtime.settings import RealtimeSettings
+    from minicpm_core.realtime.machine import State
+    from minicpm_core.realtime.metrics import SessionMetrics
+    from minicpm_core.realtime.settings import RealtimeSettings, SessionOptions
     from minicpm_core.realtime.turns import Turn
+
+_UNIT = InputAppend(audio=b"")
+"""Any unit, to ask whether one may be sent."""
 
 
 class RealtimeSession:
@@ -58,31 +56,37 @@ class RealtimeSession:
         link: Callable[[], Link],
         init: SessionInit,
         *,
-        mode: Mode,
+        options: SessionOptions,
         on_queue: Callable[[QueueUpdate], None] | None,
     ) -> None:
-        self._settings = settings
-        self._make_link = link
-        self._link = link()
-        self._init = init
-        self._mode = mode
-        self._on_queue = on_queue
-        self._inbox: Mailbox[ServerEvent] = Mailbox(settings.max_pending_events)
-        self._outbox: Mailbox[bytes | ChatAppend] = Mailbox(settings.max_pending_units)
+        self._mode = options.mode
         self._units = UnitMaker()
         self._sending = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
         self._opened = False
-        self._ended = asyncio.Event()
-        self._idle: asyncio.Timeout | None = None
         self._told: APIError | None = None
-        self._frame: tuple[bytes, ...] = ()
-        self._forced = 0
-        self._count = 0
-        self._asked: str | None = None
-        self._answered: str | None = None
-        self._speaking: str | None = None
-        self._stale: str | None = None
+        self._meter = Meter(settings.clock)
+        self._flight = Flight(keep=options.on_limit == "rollover", bound=settings.max_pending_units)
+        self._incoming = Incoming(settings, flight=self._flight, meter=self._meter)
+        self._outgoing = Outgoing(
+            options,
+            bound=settings.max_pending_units,
+            clock=settings.clock,
+            flight=self._flight,
+            meter=self._meter,
+            rest=self._rest,
+            announce=self._incoming.box.put_now,
+        )
+        self._relay = Relay(
+            settings,
+            options,
+            make_link=link,
+            init=init,
+            on_queue=on_queue,
+            outgoing=self._outgoing,
+            incoming=self._incoming,
+            flight=self._flight,
+            meter=self._meter,
+        )
 
     # --- Its life -----------------------------------------------------------------------------------------------------
 
@@ -96,19 +100,7 @@ class RealtimeSession:
         if self._opened:
             raise SessionStateError("A session is opened once. Ask the client for another one.")
         self._opened = True
-        for attempt in range(1, self._settings.max_retries + 2):
-            try:
-                await self._link.open(self._init, self._meanwhile)
-            except APIError as error:
-                error.attempts = attempt
-                if attempt > self._settings.max_retries or not error.retryable:
-                    raise
-            else:
-                break
-            await asyncio.sleep(random.uniform(*self._settings.backoff))  # noqa: S311 - no secret
-            self._link = self._make_link()
-            self._inbox.discard()
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
+        await self._relay.open()
         return self
 
     async def __aexit__(
@@ -116,7 +108,7 @@ class RealtimeSession:
     ) -> None:
         """Say goodbye; or just cut the connection, if the task is being cancelled."""
         if kind is not None and not issubclass(kind, Exception):
-            await self._abandon()
+            await self._relay.abandon()
             return
         try:
             await self.close()
@@ -133,40 +125,11 @@ class RealtimeSession:
         Raises:
             APIError: The session had ended badly, and nothing had told so yet; or it did not end in time.
         """
-        if not self._tasks:
-            return
-        try:
-            self._outbox.discard()
-            self._outbox.close()
-            self._inbox.close()
-            if self._link.machine.state is State.ACTIVE:
-                await self._say_goodbye(SessionClose(reason=reason))
-            await asyncio.gather(*self._tasks)
-        finally:
-            await self._abandon()
-        self._raise_if_untold()
-
-    async def _say_goodbye(self, goodbye: SessionClose) -> None:
-        timeouts = self._settings.timeouts
-        try:
-            async with asyncio.timeout(timeouts.close):
-                await self._link.send(goodbye)
-                await self._ended.wait()
-        except TimeoutError:
-            self._link.machine.timed_out("close", timeouts.close or 0.0)
-            await self._link.cut()
-        except APIError as error:  # it broke meanwhile: that is the end, too
-            self._link.machine.fail(error)
-
-    async def _abandon(self) -> None:
-        """Leave nothing behind: no connection, no task."""
-        tasks, self._tasks = self._tasks, []
-        self._inbox.close()
-        self._outbox.close()
-        for task in tasks:
-            task.cancel()
-        await self._link.cut()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._relay.close(reason)
+        error = self._relay.error
+        if error is not None and error is not self._told:
+            self._told = error
+            raise error
 
     # --- What is sent -------------------------------------------------------------------------------------------------
 
@@ -189,7 +152,7 @@ class RealtimeSession:
             APIError: The session has ended badly.
         """
         async with self._sending:
-            self._ready(InputAppend(audio=b""))
+            self._ready(_UNIT)
             for unit in self._units.push(audio, format=format, sample_rate=sample_rate):
                 await self._put(unit)
 
@@ -204,10 +167,10 @@ class RealtimeSession:
             ConfigurationError: Pillow is not installed, and the picture has to be made smaller or another format.
             APIError: The session has ended badly.
         """
-        self._ready(InputAppend(audio=b""))
+        self._ready(_UNIT)
         if self._mode != "video":
             raise InvalidInputError(f"Frames are for sessions of mode 'video'; this one is {self._mode!r}.")
-        self._frame = (await asyncio.to_thread(frames.to_jpeg, image),)
+        self._outgoing.frame = (await asyncio.to_thread(frames.to_jpeg, image),)
 
     async def flush(self) -> None:
         """Complete the last unit with silence, and wait until everything is handed to the connection.
@@ -217,10 +180,10 @@ class RealtimeSession:
             APIError: The session has ended badly.
         """
         async with self._sending:
-            self._ready(InputAppend(audio=b""))
+            self._ready(_UNIT)
             for unit in self._units.flush():
                 await self._put(unit)
-            await self._outbox.empty()
+            await self._outgoing.box.empty()
 
     async def interrupt(self, *, units: int = 1) -> None:
         """Stop the model: it must listen in the next units, and the rest of what it is saying is dropped.
@@ -234,13 +197,25 @@ class RealtimeSession:
         Raises:
             APIError: The session has ended badly.
         """
-        self._ready(InputAppend(audio=b""))
-        self._forced = max(self._forced, units)
-        stale = self._speaking
-        if stale is not None:
-            self._stale, self._speaking = stale, None
-            self._inbox.discard(lambda event: _is_speech(event, stale))
-            self._inbox.put_now(ResponseInterrupted(response_id=stale))
+        self._ready(_UNIT)
+        self._outgoing.forced = max(self._outgoing.forced, units)
+        self._incoming.interrupt()
+
+    async def fill_silence(self, seconds: float) -> None:
+        """Send silence from now on wherever there is no sound, so that the model goes on: it only does while it hears.
+
+        Args:
+            seconds: How much at most, after the last sound or from now on; 0 to stop. A `SilenceEnded` among the
+                events tells when it is used up.
+
+        Raises:
+            ConfigurationError: It is no number of seconds.
+            InvalidInputError: This is a chat, or the session has not begun or was closed.
+            APIError: The session has ended badly.
+        """
+        check_silence(seconds)
+        self._ready(_UNIT)
+        self._outgoing.fill(seconds)
 
     async def chat(self, messages: Sequence[ChatMessage], **options: Any) -> AsyncIterator[ServerEvent]:
         """Ask, in a session of mode `chat`; the events of the answer, a `ResponseDone` at its end.
@@ -253,11 +228,13 @@ class RealtimeSession:
             InvalidInputError: It cannot be sent.
             APIError: The session has ended badly.
         """
-        question = ChatAppend(messages=tuple(messages), input_id=self._name(), **options)
+        question = ChatAppend(messages=tuple(messages), input_id=self._outgoing.name(), **options)
         self._ready(question)
         Codec().encode(question)
         await self._put(question)
         async for event in self:
+            if not isinstance(event, OutputDelta | ResponseDone | UnknownEvent):
+                continue
             if getattr(event, "input_id", None) in {None, question.input_id}:
                 yield event
                 if isinstance(event, ResponseDone):
@@ -265,35 +242,50 @@ class RealtimeSession:
 
     async def _put(self, item: bytes | ChatAppend) -> None:
         try:
-            await self._outbox.put(item)
+            await self._outgoing.box.put(item)
         except MailboxClosedError:
-            self._ready(InputAppend(audio=b""))
+            self._ready(_UNIT)
             raise SessionStateError("The session was closed while this waited to be sent.") from None
 
     def _ready(self, event: InputAppend | ChatAppend) -> None:
-        """Raise unless this may be sent."""
-        error = self._link.machine.error
+        """Raise unless this may be sent, or may wait until another session has taken over."""
+        error = self._relay.error
         if error is not None:
             self._told = error
             raise error
-        self._link.machine.check(event)
+        machine = self._relay.link.machine
+        if self._relay.changing:
+            machine.check_mode(event)
+        else:
+            machine.check(event)
 
-    def _name(self) -> str:
-        self._count += 1
-        self._asked = f"in_{self._count}"
-        return self._asked
+    def _rest(self) -> list[bytes]:
+        """The unit that was begun, as silence follows it; nothing while somebody is at it."""
+        return [] if self._sending.locked() else self._units.complete()
 
     # --- What comes ---------------------------------------------------------------------------------------------------
 
     @property
     def created(self) -> SessionCreated | None:
         """What the server said when the session began. Keep its `session_id` to yourself."""
-        return self._link.machine.created
+        return self._relay.link.machine.created
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the model is in the midst of a turn, as far as the server has told."""
+        return self._incoming.speaking is not None
+
+    @property
+    def metrics(self) -> SessionMetrics:
+        """What the session has come to so far: a snapshot, which stays as it is."""
+        return self._meter.snapshot(
+            unanswered=len(self._flight), pending=len(self._outgoing.box), events=len(self._incoming.box)
+        )
 
     @property
     def state(self) -> State:
         """What the session is doing."""
-        return self._link.machine.state
+        return self._relay.link.machine.state
 
     def __aiter__(self) -> Self:
         """Itself."""
@@ -306,9 +298,9 @@ class RealtimeSession:
             APIError: The session has ended badly.
         """
         try:
-            return await self._inbox.get()
+            return await self._incoming.box.get()
         except MailboxClosedError:
-            error = self._link.machine.error
+            error = self._relay.error
             if error is not None:
                 self._told = error
                 raise error from None
@@ -331,82 +323,3 @@ class RealtimeSession:
             raise
         for turn in collector.end():
             yield turn
-
-    # --- The two tasks ------------------------------------------------------------------------------------------------
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                item = await self._outbox.get()
-                self._expect_answer()
-                await self._link.send(item if isinstance(item, ChatAppend) else self._append(item))
-        except (MailboxClosedError, APIError, SessionStateError):
-            return  # the session has ended: who reads it, or sends more, is told why
-        finally:
-            self._outbox.close()
-
-    def _append(self, unit: bytes) -> InputAppend:
-        shown, self._frame = self._frame, ()
-        forced = self._forced > 0
-        self._forced -= int(forced)
-        return InputAppend(audio=unit, video_frames=shown, force_listen=True if forced else None, input_id=self._name())
-
-    async def _read(self) -> None:
-        machine = self._link.machine
-        try:
-            async with asyncio.timeout(None) as self._idle:
-                while machine.state is not State.CLOSED:
-                    events = await self._link.hear()
-                    self._idle.reschedule(None)
-                    await self._hand_on(events)
-                    if self._answered is not None and self._answered != self._asked:
-                        self._expect_answer()  # more was sent since
-        except TimeoutError:
-            machine.timed_out("idle", self._settings.timeouts.idle or 0.0)
-        except APIError as error:
-            machine.fail(error)
-        finally:
-            self._idle = None
-            self._ended.set()
-            self._inbox.close()
-            self._outbox.close()
-        silent = isinstance(machine.error, RealtimeTimeoutError | MalformedReplyError)
-        await (self._link.cut() if silent else self._link.see_out())
-
-    async def _hand_on(self, events: tuple[ServerEvent, ...]) -> None:
-        for event in events:
-            if isinstance(event, OutputDelta | ResponseDone):
-                self._answered = event.input_id or self._answered
-            if self._stale is not None and _is_speech(event, self._stale):
-                continue
-            if isinstance(event, TextDelta | AudioDelta):
-                self._speaking = event.response_id
-            elif isinstance(event, Listen | ResponseDone):
-                self._speaking = None
-            try:
-                await self._inbox.put(event)
-            except MailboxClosedError:
-                continue  # nobody takes anything after `close`
-
-    def _expect_answer(self) -> None:
-        idle, seconds = self._idle, self._settings.timeouts.idle
-        if idle is not None and seconds is not None and idle.when() is None and not idle.expired():
-            idle.reschedule(asyncio.get_running_loop().time() + seconds)
-
-    def _meanwhile(self, event: ServerEvent) -> None:
-        """While the session is opened: the place in the queue is told, and the rest is kept."""
-        if isinstance(event, QueueUpdate):
-            if self._on_queue is not None:
-                self._on_queue(event)
-        elif len(self._inbox) < self._settings.max_pending_events:
-            self._inbox.put_now(event)
-
-    def _raise_if_untold(self) -> None:
-        error = self._link.machine.error
-        if error is not None and error is not self._told:
-            self._told = error
-            raise error
-
-
-def _is_speech(event: ServerEvent, response_id: str) -> bool:
-    return isinstance(event, TextDelta | AudioDelta) and event.response_id == response_id

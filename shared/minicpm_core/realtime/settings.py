@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from minicpm_core.errors import ConfigurationError
+from minicpm_core.realtime.clock import Clock, SystemClock
 from minicpm_core.realtime.events import Mode
+from minicpm_core.realtime.limits import OnLimit, RealtimeLimits
 
 if TYPE_CHECKING:
     from minicpm_core.secret import Secret
@@ -39,10 +41,10 @@ class RealtimeTimeouts:
     close: float | None = 5.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in (each.name for each in fields(self)):
+            value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-                raise ConfigurationError(f"timeouts.{field.name} must be a number of seconds above 0 or None.")
+                raise ConfigurationError(f"timeouts.{name} must be a number of seconds above 0 or None.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class RealtimeSettings:
         max_pending_units: Units that wait to be sent.
         max_pending_events: Events that wait to be taken.
         max_message_bytes: The longest message that is taken from a server.
+        limits: Of time and memory.
+        clock: That pacing, silence, limits and metrics go by.
     """
 
     base_url: str = DEFAULT_REALTIME_URL
@@ -68,6 +72,8 @@ class RealtimeSettings:
     max_pending_units: int = 8
     max_pending_events: int = 256
     max_message_bytes: int = 16 * 1024 * 1024
+    limits: RealtimeLimits = field(default_factory=RealtimeLimits)
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         address(self.base_url, "audio")
@@ -79,6 +85,38 @@ class RealtimeSettings:
         shortest, longest = self.backoff
         if not 0 <= shortest <= longest < math.inf:
             raise ConfigurationError("backoff must be the shortest and the longest wait, in seconds.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """Of one session; `RealtimeClient.session` describes them.
+
+    Attributes:
+        mode: Of the session.
+        pace: Whether units keep to the schedule of one a second.
+        silence_fill: Seconds of silence at most after the last sound.
+        on_limit: What to do where a limit is near.
+    """
+
+    mode: Mode
+    pace: bool = False
+    silence_fill: float = 0.0
+    on_limit: OnLimit = "close"
+
+    def __post_init__(self) -> None:
+        check_silence(self.silence_fill)
+        if self.on_limit not in get_args(OnLimit):
+            raise ConfigurationError(f"on_limit must be 'close' or 'rollover', not {self.on_limit!r:.40}.")
+
+
+def check_silence(seconds: float) -> None:
+    """Check for how long silence is wanted.
+
+    Raises:
+        ConfigurationError: It is no number of seconds, 0 or more.
+    """
+    if not seconds >= 0:  # NaN neither
+        raise ConfigurationError(f"silence_fill must be a number of seconds, 0 or more, not {seconds!r:.40}.")
 
 
 def address(base_url: str, mode: Mode) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minicpm_core.realtime.events import AudioDelta, Listen, ResponseDone, ResponseInterrupted, TextDelta
+from minicpm_core.realtime.events import (
+    AudioDelta,
+    Listen,
+    ResponseDone,
+    ResponseInterrupted,
+    SessionReplaced,
+    TextDelta,
+)
+from minicpm_core.realtime.samples import f32_to_pcm16
 
 if TYPE_CHECKING:
     from minicpm_core.realtime.events import ServerEvent
@@ -19,13 +27,18 @@ class Turn:
         response_id: Its name.
         text: What it said.
         audio: How it sounds: float32 in little-endian order, 24 kHz, one channel. Empty where it did not speak.
-        interrupted: Whether it was broken off: by `interrupt`, or by the end of the session.
+        interrupted: Whether it was broken off: by `interrupt`, or by the end of the session or its replacement.
     """
 
     response_id: str | None
     text: str
     audio: bytes = field(repr=False)
     interrupted: bool = False
+
+    @property
+    def pcm16(self) -> bytes:
+        """How it sounds, as 16-bit PCM in little-endian order, kept within ±1."""
+        return f32_to_pcm16(self.audio)
 
 
 class TurnCollector:
@@ -53,8 +66,8 @@ class TurnCollector:
             return ended
         if isinstance(event, ResponseDone):
             return self._done(event)
-        if isinstance(event, Listen | ResponseInterrupted):
-            return self.end(interrupted=isinstance(event, ResponseInterrupted))
+        if isinstance(event, Listen | ResponseInterrupted | SessionReplaced):
+            return self.end(interrupted=not isinstance(event, Listen))
         return []
 
     def end(self, *, interrupted: bool = True) -> list[Turn]:
