@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.bridge.pydantic import (
@@ -18,13 +18,20 @@ from llama_index.core.bridge.pydantic import (
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from typing_extensions import override
 
-from minicpm_core import AsyncMiniCPMClient, ChatOptions, ClientConfig, MiniCPMClient, ServerTraits
-from minicpm_core.config import Timeouts, as_timeouts
+from minicpm_core.config import ClientConfig, Timeouts, as_timeouts
 from minicpm_core.errors import ConfigurationError
 from minicpm_core.media.limits import MediaLimits
 from minicpm_core.media.settings import MEDIA_FIELDS, made_of
 from minicpm_core.models import card_for
 from minicpm_core.parts import VideoSampling
+
+if TYPE_CHECKING:  # the clients are imported when they are first used
+    from minicpm_core import (  # noqa: TC004  # pydantic does not evaluate the annotations of private attributes
+        AsyncMiniCPMClient,
+        ChatOptions,
+        MiniCPMClient,
+        ServerTraits,
+    )
 
 DEFAULT_CONTEXT_WINDOW = 32_768
 """Tokens. What LlamaIndex packs into one prompt depends on it; servers often serve less than the model was made for."""
@@ -171,11 +178,15 @@ class MiniCPMSettings(FunctionCallingLLM):
 
     def _sync(self) -> MiniCPMClient:
         if self._client is None:
+            from minicpm_core import MiniCPMClient
+
             self._client = MiniCPMClient(self._config(), http_client=self.http_client, traits=self._server())
         return self._client
 
     def _async(self) -> AsyncMiniCPMClient:
         if self._aclient is None:
+            from minicpm_core import AsyncMiniCPMClient
+
             self._aclient = AsyncMiniCPMClient(
                 self._config(), http_client=self.async_http_client, traits=self._server()
             )
@@ -184,6 +195,8 @@ class MiniCPMSettings(FunctionCallingLLM):
     def _server(self) -> ServerTraits:
         """What is known of the server; it outlives other changed settings."""
         if self._traits is None or self._traits[:2] != (self.base_url, self.backend):
+            from minicpm_core import ServerTraits
+
             self._traits = (self.base_url, self.backend, ServerTraits())
         return self._traits[2]
 

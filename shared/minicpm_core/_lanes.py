@@ -60,7 +60,7 @@ class Lane(Generic[T]):
         if event == "connection.connect_tcp.complete":
             self._network = info["return_value"]
 
-    async def aclose(self: Lane[httpx.AsyncHTTPTransport]) -> None:
+    async def aclose(self: Lane[httpx.AsyncBaseTransport]) -> None:
         """Close an asynchronous lane."""
         await _quietly(self.transport.aclose)
         if self._network is not None:
@@ -132,18 +132,18 @@ retired: set[_Pool[Any]] = set()
 together with it, before the stream could close it."""
 
 
-class SyncPool(_Pool["httpx.HTTPTransport"]):
+class SyncPool(_Pool["httpx.BaseTransport"]):
     """The lanes of all threads of a process."""
 
-    def take(self, origin: str) -> Lane[httpx.HTTPTransport]:
+    def take(self, origin: str) -> Lane[httpx.BaseTransport]:
         """A lane to make one call with."""
         return self._last_used(origin)
 
-    def give(self, lane: Lane[httpx.HTTPTransport], *, finished: bool) -> None:
+    def give(self, lane: Lane[httpx.BaseTransport], *, finished: bool) -> None:
         """Give a lane back. `finished`: its last answer was read to the end."""
         self.close(self._put_back(lane) if finished else [lane])
 
-    def close(self, lanes: Iterable[Lane[httpx.HTTPTransport]]) -> None:
+    def close(self, lanes: Iterable[Lane[httpx.BaseTransport]]) -> None:
         """Close lanes that were taken."""
         for lane in lanes:
             lane.transport.close()
@@ -158,7 +158,7 @@ class SyncPool(_Pool["httpx.HTTPTransport"]):
             retired.discard(self)
 
 
-class AsyncPool(_Pool["httpx.AsyncHTTPTransport"]):
+class AsyncPool(_Pool["httpx.AsyncBaseTransport"]):
     """The lanes of one event loop.
 
     They end with it: an asynchronous generator, which `asyncio.run` closes before the loop, closes the connections, so
@@ -172,7 +172,7 @@ class AsyncPool(_Pool["httpx.AsyncHTTPTransport"]):
 
     def __init__(
         self,
-        make: Callable[[str | None], httpx.AsyncHTTPTransport],
+        make: Callable[[str | None], httpx.AsyncBaseTransport],
         proxy_for: Callable[[str], str | None],
         most: int,
     ) -> None:
@@ -185,7 +185,7 @@ class AsyncPool(_Pool["httpx.AsyncHTTPTransport"]):
         self._guard = _close_with_loop(self, forget)
         await anext(self._guard)
 
-    async def take(self, origin: str, timeout: float | None) -> Lane[httpx.AsyncHTTPTransport]:  # noqa: ASYNC109
+    async def take(self, origin: str, timeout: float | None) -> Lane[httpx.AsyncBaseTransport]:  # noqa: ASYNC109
         """A lane to make one call with, within `timeout` seconds.
 
         Raises:
@@ -209,18 +209,18 @@ class AsyncPool(_Pool["httpx.AsyncHTTPTransport"]):
             message = f"No connection became free within {timeout:g} s. Make fewer calls at once, or raise timeout."
             raise APITimeoutError(message, phase="pool") from None
 
-    async def give(self, lane: Lane[httpx.AsyncHTTPTransport], *, finished: bool) -> None:
+    async def give(self, lane: Lane[httpx.AsyncBaseTransport], *, finished: bool) -> None:
         """Give a lane back. `finished`: its last answer was read to the end."""
         self._places.release()
         spent = self._put_back(lane) if finished else [lane]
         if spent:
             await self.close(spent)
 
-    async def close(self, lanes: Iterable[Lane[httpx.AsyncHTTPTransport]]) -> None:
+    async def close(self, lanes: Iterable[Lane[httpx.AsyncBaseTransport]]) -> None:
         """Close lanes that were taken, even if the task that does it is cancelled meanwhile."""
         await run_to_end(partial(self._close, list(lanes)))
 
-    async def _close(self, lanes: list[Lane[httpx.AsyncHTTPTransport]]) -> None:
+    async def _close(self, lanes: list[Lane[httpx.AsyncBaseTransport]]) -> None:
         for lane in lanes:
             await lane.aclose()
             self._gone(lane)

@@ -54,25 +54,34 @@ def _shared_ssl_context() -> ssl.SSLContext:
         if _ssl_context is None:
             try:
                 _ssl_context = httpx.create_ssl_context()
+                _ssl_context.set_alpn_protocols(["http/1.1"])
             except OSError as error:
                 named = "that SSL_CERT_FILE or SSL_CERT_DIR names"
                 raise ConfigurationError(f"The certificates {named} cannot be read: {error.strerror}.") from None
         return _ssl_context
 
 
-def _sync_transport(proxy: str | None) -> httpx.HTTPTransport:
+def _sync_transport(proxy: str | None) -> httpx.BaseTransport:
     import httpx
 
-    return _made(httpx.HTTPTransport, proxy)
+    if proxy is not None:
+        return _made(httpx.HTTPTransport, proxy)
+    from minicpm_core._wire import Wire
+
+    return Wire(_shared_ssl_context(), KEEP_SECONDS)
 
 
-def _async_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+def _async_transport(proxy: str | None) -> httpx.AsyncBaseTransport:
     import httpx
 
-    return _made(httpx.AsyncHTTPTransport, proxy)
+    if proxy is not None:
+        return _made(httpx.AsyncHTTPTransport, proxy)
+    from minicpm_core._wire_aio import AsyncWire
+
+    return AsyncWire(_shared_ssl_context(), KEEP_SECONDS)
 
 
-def _made(kind: Callable[..., T], proxy: str | None) -> T:
+def _made(kind: Callable[..., T], proxy: str) -> T:
     import httpx
 
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_SECONDS)

@@ -212,7 +212,7 @@ class AsyncCompletionStream:
             await self.aclose()
             return []
         try:
-            chunk = await self._exchange.read()
+            chunk = b"" if self._decoder.failed else await self._exchange.read()
         except APIError as error:
             raise cut_short(self._decoder, error) from error.__cause__
         try:

@@ -190,7 +190,7 @@ class CompletionStream:
             self.close()
             return []
         try:
-            chunk = self._exchange.read()
+            chunk = b"" if self._decoder.failed else self._exchange.read()
         except APIError as error:
             raise cut_short(self._decoder, error) from error.__cause__
         try:

@@ -34,6 +34,11 @@ def test_nothing_that_only_a_call_needs_is_imported(package: str, brought: set[s
     assert package not in {name.partition(".")[0] for name in brought}
 
 
+@pytest.mark.parametrize("module", ["minicpm_core.client", "minicpm_core.aio", "minicpm_core.protocol.request"])
+def test_the_clients_are_imported_at_the_first_call(module: str, brought: set[str]) -> None:
+    assert module not in brought
+
+
 def test_the_public_names() -> None:
     assert llama_index_minicpm.__all__ == [
         "ImageCaption",

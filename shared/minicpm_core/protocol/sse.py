@@ -2,8 +2,8 @@
 
 Strategy: lines are cut in *bytes*, at LF, CR and CRLF only, as the HTML standard says (section 9.2.6).  JSON may hold
 U+2028, U+0085 and cut UTF-8 sequences; none of these bytes is a line end, so nothing needs to be decoded here.
-A chunk that holds only whole one-line `data: ` events, which is what every server sends nearly always, takes a short
-way; everything else takes the general way, whose result is the same.
+One-line `data: ` events, which is what every server sends nearly always, take a short way, however many came at once;
+everything else takes the general way, whose result is the same.
 """
 
 from __future__ import annotations
@@ -31,23 +31,6 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes and give the events that they complete."""
-        if chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and not (self._tail or self._data or self._event):
-            if chunk.count(b"\n") == 2 and b"\r" not in chunk and len(chunk) > 8:  # noqa: PLR2004 - one event
-                self._at_start = self._skip_lf = False
-                return [("", chunk[6:-2])]
-            blocks = chunk[:-2].split(b"\n\n")
-            if b"\r" not in chunk and all(b.startswith(b"data: ") and b"\n" not in b and len(b) > 6 for b in blocks):  # noqa: PLR2004
-                self._at_start = self._skip_lf = False
-                return [("", block[6:]) for block in blocks]
-        return self._feed_lines(chunk)
-
-    def flush(self) -> list[Event]:
-        """End the stream: an event that no blank line closed is given too, since some servers omit it."""
-        events = self._feed_lines(b"\n\n") if self._tail or self._data else []
-        self._data, self._event = [], ""
-        return events
-
-    def _feed_lines(self, chunk: bytes) -> list[Event]:
         if self._skip_lf and chunk:
             self._skip_lf = False
             chunk = chunk.removeprefix(b"\n")
@@ -56,11 +39,37 @@ class SSEDecoder:
             if chunk:
                 self._tail.append(chunk)
             return []
-        self._skip_lf = chunk.endswith(b"\r")
-        lines = b"".join((*self._tail, chunk[:end])).splitlines()
+        lines = chunk[:end]
+        if self._tail:
+            lines = b"".join((*self._tail, lines))
         self._tail = [chunk[end:]] if end < len(chunk) else []
+        if b"\r" in lines:
+            self._skip_lf = lines.endswith(b"\r")
+        elif not (self._data or self._event):
+            return self._feed_events(lines)
+        return self._feed_lines(lines)
+
+    def flush(self) -> list[Event]:
+        """End the stream: an event that no blank line closed is given too, since some servers omit it."""
+        events = self.feed(b"\n\n") if self._tail or self._data else []
+        self._data, self._event = [], ""
+        return events
+
+    def _feed_events(self, lines: bytes) -> list[Event]:
+        """The short way, for whole lines that begin an event."""
+        whole, _, rest = lines.rpartition(b"\n\n")
         events: list[Event] = []
-        for line in lines:
+        for block in whole.split(b"\n\n") if whole else ():
+            if block[:6] != b"data: " or b"\n" in block or len(block) == 6:  # noqa: PLR2004 - the length of "data: "
+                return self._feed_lines(lines)
+            events.append(("", block[6:]))
+        if events:
+            self._at_start = False
+        return events + self._feed_lines(rest) if rest else events
+
+    def _feed_lines(self, lines: bytes) -> list[Event]:
+        events: list[Event] = []
+        for line in lines.splitlines():
             self._line(line, events)
         return events
 

@@ -63,6 +63,12 @@ class StreamDecoder:
         self._extras: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self._completion: Completion | None = None
+        self._failure: APIError | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the next call raises what is wrong with bytes that were taken: what came before them was given."""
+        return self._failure is not None
 
     @property
     def done(self) -> bool:
@@ -97,6 +103,8 @@ class StreamDecoder:
             APIStatusError: The server reports an error inside the stream.
             MalformedReplyError: What came is no stream of chunks, or more than the cap.
         """
+        if self._failure is not None:
+            raise self._failure
         self._received += len(chunk)
         if self._received > self._context.max_bytes:
             raise self._with_partial(
@@ -111,8 +119,13 @@ class StreamDecoder:
         if not self._begun:
             chunk = self._sniff(chunk)
         deltas: list[Delta] = []
-        for event, data in self._sse.feed(chunk):
-            self._event(event, data, deltas)
+        try:
+            for event, data in self._sse.feed(chunk):
+                self._event(event, data, deltas)
+        except APIError as error:
+            if not deltas:
+                raise
+            self._failure = error
         return deltas
 
     def finish(self) -> list[Delta]:
@@ -121,7 +134,10 @@ class StreamDecoder:
         Raises:
             StreamInterruptedError: The answer was not finished.
             MalformedReplyError: There was no answer at all.
+            APIStatusError: The server had reported an error inside the stream.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._completion is not None:
             return []
         if self._body is not None:
