@@ -2,7 +2,7 @@
 
 httpx's own goes through five layers for each HTTP chunk, and so for each token of a stream.  This one lets h11 write
 the request and read the head of the answer, and takes the body from the connection in whatever pieces the system gives,
-through `protocol/framing.py`: see docs/decisions/0006-own-transport.md.  For proxies httpx's own is used.
+through `protocol/framing.py`: see docs/decisions/0008-own-transport.md.  For proxies httpx's own is used.
 """
 
 from __future__ import annotations

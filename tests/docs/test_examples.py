@@ -106,7 +106,6 @@ def test_an_agent_calls_its_tools(script: str, minicpm_emulator: EmulatorServer)
 
 
 @pytest.mark.slow
-<<<<<<< HEAD
 @pytest.mark.parametrize("script", VOICES)
 def test_an_example_listens_and_speaks(
     script: str, minicpm_emulator: EmulatorServer, question: Path, tmp_path: Path
@@ -146,15 +145,6 @@ def test_a_film_is_shown_by_the_second(minicpm_emulator: EmulatorServer, questio
     assert "mostly red" in run("realtime_camera.py", minicpm_emulator, str(question), str(film))
 
 
-def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
-        *SCRIPTS,
-        *AGENTS,
-        *VOICES,
-        *ELSEWHERE,
-        *REALTIME,
-    }
-=======
 @pytest.mark.parametrize("script", SEARCHES)
 def test_an_example_finds_pictures_of_the_corpus(script: str, minicpm_emulator: EmulatorServer) -> None:
     shown = run(script, minicpm_emulator)
@@ -163,4 +153,11 @@ def test_an_example_finds_pictures_of_the_corpus(script: str, minicpm_emulator: 
 
 
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*SCRIPTS, *AGENTS, *SEARCHES, *ELSEWHERE}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
+        *SCRIPTS,
+        *AGENTS,
+        *VOICES,
+        *ELSEWHERE,
+        *REALTIME,
+        *SEARCHES,
+    }
