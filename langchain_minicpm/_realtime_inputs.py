@@ -72,7 +72,7 @@ async def inputs(items: AsyncIterable[Any]) -> AsyncGenerator[RealtimeInput, Non
     async with closing(items):
         async for item in items:
             if isinstance(item, AsyncIterable):
-                within: AsyncIterable[Any] = item
+                within: Any = item  # pyright: ignore[reportUnknownVariableType]
                 async with closing(within):
                     async for each in within:
                         yield _single(each)
@@ -99,7 +99,7 @@ def _single(item: Any) -> RealtimeInput:
     if isinstance(item, RealtimeInput):
         return item
     if isinstance(item, tuple):
-        pair: tuple[Any, ...] = item
+        pair: Any = item  # pyright: ignore[reportUnknownVariableType]
         if len(pair) == _PAIR:
             return RealtimeInput(audio=pair[0], frame=pair[1])
     elif _is_sound(item):

@@ -169,7 +169,8 @@ class MiniCPMImageCaptioner(TransformComponent):
 
     def _steps(self, nodes: Sequence[BaseNode], kwargs: dict[str, Any]) -> Iterator[Any]:
         shown = bool(kwargs.get("show_progress", self.show_progress))
-        return iter(cast("Iterable[Any]", get_tqdm_iterable(range(len(nodes)), shown, _DESCRIPTION)))
+        steps: Iterable[Any] = get_tqdm_iterable(range(len(nodes)), shown, _DESCRIPTION)  # pyright: ignore[reportUnknownVariableType]
+        return iter(steps)
 
     def _caption(self, job: _Job, node: BaseNode) -> BaseNode:
         if not has_picture(node):

@@ -7,6 +7,7 @@ import math
 import sys
 import wave
 from array import array
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -211,13 +212,17 @@ class Stream:
         assert not self.running
 
 
+def device_of_kind(kind: str) -> dict[str, str]:
+    return {"name": kind}
+
+
 @pytest.fixture
 def sound_card(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """In place of sounddevice, which cannot be had without a sound card."""
     module: Any = ModuleType("sounddevice")
     module.PortAudioError = PortAudioError
     module.RawInputStream = module.RawOutputStream = Stream
-    module.query_devices = lambda kind: {"name": kind}
+    module.query_devices = device_of_kind
     Stream.opened = []
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     found: ModuleType = module
@@ -273,7 +278,7 @@ async def test_a_loudspeaker_plays_what_the_buffer_holds(sound_card: Any) -> Non
     assert not stream.running
 
 
-@pytest.mark.parametrize("kind", [Microphone, lambda device: Speaker(JitterBuffer(), device=device)])
+@pytest.mark.parametrize("kind", [Microphone, partial(Speaker, JitterBuffer())])
 async def test_a_device_that_cannot_be_opened_is_a_clear_error(sound_card: Any, kind: Any) -> None:
     with pytest.raises(ConfigurationError, match="Device unavailable"):
         async with kind(device="broken"):

@@ -116,7 +116,12 @@ class Caller:
 
 @asynccontextmanager
 async def calling(
-    server: EmulatorServer, *, mode: str = "audio", generation: int = 2, query: str = "", **headers: str
+    server: EmulatorServer,
+    *,
+    mode: str = "audio",
+    generation: int = 2,
+    query: str = "",
+    headers: dict[str, str] | None = None,
 ) -> AsyncGenerator[Caller, None]:
     """A connection to an emulator."""
     url = f"{server.realtime_url}?mode={mode}{query}"

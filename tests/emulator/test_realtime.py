@@ -83,7 +83,7 @@ async def test_it_says_what_it_heard_and_saw(minicpm_emulator: EmulatorServer) -
 async def test_the_first_units_are_listened_to(minicpm_emulator: EmulatorServer) -> None:
     async with calling(minicpm_emulator) as caller:
         await caller.begin()
-        kinds = []
+        kinds: list[str] = []
         for audio in (tone(440), SILENCE, SILENCE, SILENCE):
             await caller.unit(audio)
             kinds.append((await caller.hear())["kind"])
@@ -236,10 +236,10 @@ async def test_an_unknown_mode_is_refused(minicpm_emulator: EmulatorServer) -> N
 async def test_a_key_is_asked_for_where_one_is_set(minicpm_emulator_factory: EmulatorFactory) -> None:
     server = minicpm_emulator_factory(api_key="right")
     with pytest.raises(InvalidStatus) as refused:
-        async with calling(server, Authorization="Bearer wrong"):
+        async with calling(server, headers={"Authorization": "Bearer wrong"}):
             pass
     assert refused.value.response.status_code == 401
-    async with calling(server, Authorization="Bearer right") as caller:
+    async with calling(server, headers={"Authorization": "Bearer right"}) as caller:
         await caller.begin()
     assert "right" not in repr(server.sessions)
 

@@ -132,14 +132,14 @@ async def test_a_race_is_over_at_the_next_try(minicpm_emulator: EmulatorServer) 
 @pytest.mark.parametrize(("fault", "status"), [("refuse", 403), ("refuse=503", 503), ("vanish; at=connecting", 403)])
 async def test_a_handshake_can_be_refused(minicpm_emulator: EmulatorServer, fault: str, status: int) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        async with calling(minicpm_emulator, **{"X-Emulator-Fault": fault}):
+        async with calling(minicpm_emulator, headers={"X-Emulator-Fault": fault}):
             pass
     assert refused.value.response.status_code == status
 
 
 async def test_a_handshake_can_be_dropped(minicpm_emulator: EmulatorServer) -> None:
     with pytest.raises((InvalidMessage, ConnectionError, EOFError)):
-        async with calling(minicpm_emulator, **{"X-Emulator-Fault": "drop; at=connecting"}):
+        async with calling(minicpm_emulator, headers={"X-Emulator-Fault": "drop; at=connecting"}):
             pass
 
 
@@ -300,7 +300,7 @@ async def test_a_fault_that_does_not_exist_is_said_plainly(minicpm_emulator: Emu
     with pytest.raises(ConfigurationError):
         minicpm_emulator.inject_realtime(fault)
     with pytest.raises(InvalidStatus) as refused:
-        async with calling(minicpm_emulator, **{"X-Emulator-Fault": fault}):
+        async with calling(minicpm_emulator, headers={"X-Emulator-Fault": fault}):
             pass
     assert refused.value.response.status_code == 400
 

@@ -22,6 +22,8 @@ from tests.langchain.conftest import streamed, tool_pieces
 from tests.support.server import chunk, completion, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.server import ScriptedServer
 
 
@@ -103,7 +105,12 @@ def test_a_choice_that_the_server_does_not_honour_is_an_error(
 ) -> None:
     """LangChain's and ours at once, with what was said instead; whole and streamed."""
     bound = model.bind_tools([get_weather], tool_choice=choice)
-    for ask in (bound.invoke, lambda question: list(bound.stream(question))):
+
+    def streamed(question: str) -> Any:
+        return list(bound.stream(question))
+
+    asks: list[Callable[[str], Any]] = [bound.invoke, streamed]
+    for ask in asks:
         server.answers = [whole(completion("It rains."))]
         with pytest.raises(errors.ToolCallError, match="was to call") as caught:
             ask("Hello")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from langchain import agents
@@ -126,7 +126,7 @@ async def test_an_agent_of_llama_index(streaming: bool, thinking: bool, server: 
         handler = agent.run(user_msg=ASKED)
         events = [event async for event in handler.stream_events()]
         answer = str(await handler)
-    results = [event for event in events if isinstance(event, ToolCallResult)]
+    results: list[Any] = [event for event in events if isinstance(event, ToolCallResult)]
     assert [(event.tool_name, event.tool_kwargs) for event in results] == [CALL]
     assert [str(event.tool_output) for event in results] == ['{"temp_c": 18}']
     assert answer == ANSWER
@@ -146,4 +146,4 @@ async def test_predict_and_call(asynchronous: bool, server: Server) -> None:
         answer: Any = ask([_llama_tool()], user_msg=ASKED)
         answer = await answer if asynchronous else answer
     assert str(answer) == '{"temp_c": 18}'
-    assert [cast("Any", source).tool_name for source in answer.sources] == ["get_weather"]
+    assert [source.tool_name for source in answer.sources] == ["get_weather"]

@@ -88,7 +88,7 @@ class Case:
     def tools(self) -> list[dict[str, Any]]:
         """The tools of the request, declared in it or, a description a line, in its system turn."""
         request = self.request or {}
-        messages = request.get("messages") or [{}]
+        messages: list[dict[str, Any]] = request.get("messages") or [{}]
         prompted = _DECLARED.search(str(messages[0].get("content", "")))
         return request.get("tools") or [json.loads(line) for line in (prompted[1].splitlines() if prompted else ())]
 

@@ -16,8 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 from minicpm_core.emulator import faults
 from minicpm_core.emulator.answers import answer
 from minicpm_core.emulator.reading import parse_json, read_request
-from minicpm_core.emulator.realtime.app import HANG_UP as CLOSE
-from minicpm_core.emulator.realtime.app import PATH, RealtimeEndpoint
+from minicpm_core.emulator.realtime.app import HANG_UP, PATH, RealtimeEndpoint
 from minicpm_core.emulator.refusals import Refusal, worded
 from minicpm_core.emulator.replies import envelope, unique, whole
 from minicpm_core.emulator.sending import event_stream, gzipped, in_pieces, page, retry_headers, whole_body
@@ -134,7 +133,7 @@ class _Emulator:
         body = await self.received(request)
         self.check_key(request)
         plan = self.state.next_fault(request.headers, faults.HEADER)
-        close: Callable[[], None] = request.scope.get("extensions", {}).get(CLOSE, _cannot_close)
+        close: Callable[[], None] = request.scope.get("extensions", {}).get(HANG_UP, _cannot_close)
         if "slow" in plan:
             # Nothing more comes from a client that waits, but the news that it has gone.
             with contextlib.suppress(TimeoutError):

@@ -5,6 +5,7 @@ Imported only when a server is started, since it needs the extra `[emulator]`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from minicpm_core.emulator.app import CLOSE, create_app
+from minicpm_core.emulator.app import create_app
+from minicpm_core.emulator.realtime.app import HANG_UP
 
-try:
-    from minicpm_core.emulator.realtime.uvicorn_protocol import WebSocketProtocol
-except ImportError:  # without websockets it still serves HTTP
-    WebSocketProtocol = None  # type: ignore[assignment,misc]
+_websockets: type[asyncio.Protocol] | None = None
+with contextlib.suppress(ImportError):  # without websockets it still serves HTTP
+    from minicpm_core.emulator.realtime.uvicorn_protocol import WebSocketProtocol as _websockets  # noqa: N813 - a class, or none
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
     from collections.abc import Callable
 
@@ -43,7 +45,7 @@ class _Protocol(H11Protocol):
         app = self.app
 
         async def closable(scope: Any, receive: Any, send: Any) -> None:
-            scope.setdefault("extensions", {})[CLOSE] = self.transport.close
+            scope.setdefault("extensions", {})[HANG_UP] = self.transport.close
             await app(scope, receive, send)
 
         self.app = closable
@@ -58,7 +60,7 @@ class StoppableServer(uvicorn.Server):
             create_app(settings, state),
             http=_Protocol,
             loop="asyncio",
-            ws=WebSocketProtocol or "none",
+            ws=_websockets or "none",
             ws_max_size=_MOST_MESSAGE,
             lifespan="off",
             log_config=None,
