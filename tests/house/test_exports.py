@@ -10,12 +10,14 @@ from tests.house.support import PACKAGES
 
 PUBLIC: dict[str, tuple[str, ...]] = {
     "langchain_minicpm": (
-        "ChatMiniCPM", "MiniCPMBlobParser", "MiniCPMLoader", "__version__", "audio_block", "cited_documents",
-        "file_block", "image_block", "multi_modal_documents", "source_label", "video_block",
+        "ChatMiniCPM", "MiniCPMBlobParser", "MiniCPMLoader", "MiniCPMRealtime", "RealtimeChunk",
+        "RealtimeInput", "__version__", "audio_block", "cited_documents", "each_turn", "file_block",
+        "image_block", "multi_modal_documents", "source_label", "transcript", "video_block",
     ),
     "llama_index_minicpm": (
-        "ImageCaption", "ImageCitation", "MiniCPM", "MiniCPMImageCaptioner", "MiniCPMImagePostprocessor", "__version__",
-        "image_citations", "load_images",
+        "ImageCaption", "ImageCitation", "MiniCPM", "MiniCPMImageCaptioner", "MiniCPMImagePostprocessor",
+        "MiniCPMVoiceAgent", "MiniCPMVoiceAgentWebsocket", "QueueVoiceInterface", "SoundDeviceVoiceInterface",
+        "__version__", "image_citations", "load_images",
     ),
     "minicpm_core": (
         "BACKENDS", "CARDS", "DEFAULT_BASE_URL", "DEFAULT_MODEL", "APIConnectionError", "APIError",
@@ -47,13 +49,15 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     ),
     "minicpm_core.realtime": (
         "DEFAULT_REALTIME_URL", "INPUT_RATE", "OUTPUT_RATE", "UNIT_SAMPLES", "AudioDelta", "BackendError",
-        "ChatAppend", "ChatMessage", "ChatPart", "Codec", "ConnectionLostError", "ContextFullError",
-        "ErrorEvent", "InputAppend", "Listen", "Metrics", "NotConnectedError", "OutputDelta", "QueueDone",
-        "QueueFullError", "QueueUpdate", "RealtimeClient", "RealtimeError", "RealtimeSession",
-        "RealtimeTimeoutError", "RealtimeTimeouts", "RealtimeUsage", "ResponseDone", "ResponseInterrupted",
-        "ServerEvent", "ServerShutdownError", "SessionClose", "SessionClosed", "SessionCreated",
-        "SessionEndedError", "SessionFailedError", "SessionInit", "SessionQueued", "SessionRejectedError",
-        "SessionStateError", "SessionTimeLimitError", "TextDelta", "Turn", "UnexpectedEventError",
+        "BargeIn", "ChatAppend", "ChatMessage", "ChatPart", "Clock", "Codec", "ConnectionLostError",
+        "ContextFullError", "ContextShrunk", "ErrorEvent", "GapMetrics", "Generation", "InputAppend",
+        "JitterBuffer", "Listen", "Metrics", "Mode", "NotConnectedError", "OnLimit", "OutputDelta",
+        "QueueDone", "QueueFullError", "QueueUpdate", "RealtimeClient", "RealtimeError", "RealtimeLimits",
+        "RealtimeSession", "RealtimeTimeoutError", "RealtimeTimeouts", "RealtimeUsage", "ResponseDone",
+        "ResponseInterrupted", "SampleFormat", "ServerEvent", "ServerShutdownError", "SessionClose",
+        "SessionClosed", "SessionCreated", "SessionEndedError", "SessionFailedError", "SessionInit",
+        "SessionMetrics", "SessionQueued", "SessionRejectedError", "SessionReplaced", "SessionStateError",
+        "SessionTimeLimitError", "SilenceEnded", "SystemClock", "TextDelta", "Turn", "UnexpectedEventError",
         "UnknownEvent", "Voice", "WavWriter", "WorkerBusyError", "f32_to_pcm16", "pcm16_to_f32", "to_wav",
     ),
 }  # fmt: skip
