@@ -62,6 +62,14 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0])
+def rag(session: nox.Session) -> None:
+    """Run the tests of real stores, Ray, notebooks and the app."""
+    install(session, "rag.lock")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("python", "-m", "pytest", "-q", "tests/rag", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def wheel(session: nox.Session) -> None:
     """Run the tests on the wheel that `make dist` built, from a copy of this checkout that lacks the packages."""

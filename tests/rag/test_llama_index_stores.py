@@ -113,7 +113,7 @@ class FaissShelf:
         self.folder = folder
 
     def fill(self, nodes: list[Node]) -> VectorStoreIndex:
-        faiss: Any = pytest.importorskip("faiss", reason="LlamaIndex's package for FAISS does not bring it: faiss-cpu")
+        faiss = real("faiss")
         flat = faiss.IndexIDMap2(faiss.IndexFlatIP(minilm.DIMENSIONS))
         context = StorageContext.from_defaults(vector_store=_faiss_store()(faiss_index=flat))
         return VectorStoreIndex(nodes, storage_context=context, embed_model=minilm.MiniLM())
