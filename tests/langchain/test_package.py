@@ -42,27 +42,6 @@ print([name for name in heavy if name in sys.modules])
     assert run(script) == "[]"
 
 
-def test_public_names() -> None:
-    assert langchain_minicpm.__all__ == [
-        "ChatMiniCPM",
-        "MiniCPMBlobParser",
-        "MiniCPMLoader",
-        "MiniCPMRealtime",
-        "RealtimeChunk",
-        "RealtimeInput",
-        "__version__",
-        "audio_block",
-        "cited_documents",
-        "each_turn",
-        "file_block",
-        "image_block",
-        "multi_modal_documents",
-        "source_label",
-        "transcript",
-        "video_block",
-    ]
-
-
 @pytest.mark.parametrize("name", langchain_minicpm.__all__)
 def test_public_names_are_there_and_documented(name: str) -> None:
     assert getattr(langchain_minicpm, name).__doc__

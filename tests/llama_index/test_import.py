@@ -39,21 +39,7 @@ def test_the_clients_are_imported_at_the_first_call(module: str, brought: set[st
     assert module not in brought
 
 
-def test_the_public_names() -> None:
-    assert llama_index_minicpm.__all__ == [
-        "ImageCaption",
-        "ImageCitation",
-        "MiniCPM",
-        "MiniCPMImageCaptioner",
-        "MiniCPMImagePostprocessor",
-        "MiniCPMVoiceAgent",
-        "MiniCPMVoiceAgentWebsocket",
-        "QueueVoiceInterface",
-        "SoundDeviceVoiceInterface",
-        "__version__",
-        "image_citations",
-        "load_images",
-    ]
+def test_the_public_names_are_documented() -> None:
     assert all(getattr(llama_index_minicpm, name).__doc__ for name in llama_index_minicpm.__all__)
 
 
