@@ -225,3 +225,39 @@ async def test_metrics_are_measured_and_a_snapshot_stays_as_it_is(clock: ManualC
     assert (found_metrics.speech_s, found_metrics.units_sent, found_metrics.units_filled) == (2.0, 3, 0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found_metrics.units_sent = 0  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(16_000, 8000), (44_100, 44_100), (48_000, 48_000), (48_000, 10)])
+async def test_silence_follows_also_what_never_filled_a_unit(clock: ManualClock, rate: int, samples: int) -> None:
+    """A microphone that stops after half a second; a second of which a resampler holds the end."""
+    ear = Ear(clock)
+    async with gateway(ear.script) as found, client_of(found, clock).session(silence_fill=9.0) as session:
+        await session.send_audio(array("h", [1000] * samples), sample_rate=rate)
+        await clock.advance_to(1.5)
+        await ear.heard(1)
+        await clock.advance_to(3.0)
+        await ear.heard(2)
+    assert ear.units == [(1.5, False), (3.0, True)]
+
+
+async def test_what_is_said_into_the_silence_is_completed_too(clock: ManualClock) -> None:
+    ear = Ear(clock)
+    async with gateway(ear.script) as found, client_of(found, clock).session(silence_fill=2.0) as session:
+        await session.send_audio(UNIT)
+        await ear.heard(1)
+        await clock.advance_to(1.5)
+        await ear.heard(2)
+        await session.send_audio(UNIT[:4000])
+        await clock.advance_to(3.0)
+        await ear.heard(3)
+        for count, when in ((4, 4.5), (5, 5.5)):
+            await clock.advance_to(when)
+            await ear.heard(count)
+        async for event in session:
+            if isinstance(event, SilenceEnded):
+                break
+            clock.set(6.5)
+        await session.send_audio(UNIT[:4000])  # and after it
+        await clock.advance_to(8.0)
+        await ear.heard(6)
+    assert ear.units[1:] == [(1.5, True), (3.0, False), (4.5, True), (5.5, True), (8.0, False)]

@@ -90,6 +90,12 @@ class Outgoing:
         self._silence, self._last = None, self._clock.now()
         self.box.nudge()
 
+    def begun(self) -> None:
+        """A unit was begun. Where nothing follows it, silence does, also before the first and after all the silence."""
+        if self._last is None or self._silence is not None:
+            self._silence, self._left, self._last = None, self._wanted, self._clock.now()
+            self.box.nudge()
+
     def start(self, link: Link, *, on_sent: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Begin to send over a connection, until it ends or `stop`.
 

@@ -62,6 +62,11 @@ class Resampler:
         self._taken = 0
         self._given = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether some of what was taken waits for what follows."""
+        return self._taken > 0
+
     def push(self, floats: array[float]) -> array[float]:
         """Take samples, and give those that they complete."""
         if self._up == self._down:

@@ -155,6 +155,8 @@ class RealtimeSession:
             self._ready(_UNIT)
             for unit in self._units.push(audio, format=format, sample_rate=sample_rate):
                 await self._put(unit)
+            if self._units.begun:
+                self._outgoing.begun()
 
     async def send_frame(self, image: Any) -> None:
         """Show a picture: it goes with the next unit, and a later one takes its place. Prepared in a thread.
