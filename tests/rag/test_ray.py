@@ -80,7 +80,7 @@ def test_nothing_is_lost_doubled_or_paid_twice_when_a_driver_and_then_a_worker_a
         text=True,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
-    paid = {row["id"] for row in rows_by_id(output)}
+    paid = {row["id"] for row in rows_by_id(output) if not row["error_type"]}  # one that failed is tried again
     assert 40 <= len(paid) < 200
     server.reset()
     killed: list[int] = []
@@ -88,7 +88,7 @@ def test_nothing_is_lost_doubled_or_paid_twice_when_a_driver_and_then_a_worker_a
 
     def kill_one(rows: int) -> None:
         if rows >= 60 and not killed:
-            written.update(row["id"] for row in rows_by_id(output))
+            written.update(row["id"] for row in rows_by_id(output) if not row["error_type"])
             killed.append(support.actors_under(os.getpid())[0])
             os.kill(killed[0], signal.SIGKILL)
 
