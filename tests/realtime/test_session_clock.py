@@ -16,6 +16,7 @@ from minicpm_core.realtime import (
     ContextShrunk,
     Listen,
     RealtimeClient,
+    RealtimeSession,
     SilenceEnded,
     SystemClock,
 )
@@ -225,3 +226,81 @@ async def test_metrics_are_measured_and_a_snapshot_stays_as_it_is(clock: ManualC
     assert (found_metrics.speech_s, found_metrics.units_sent, found_metrics.units_filled) == (2.0, 3, 0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found_metrics.units_sent = 0  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(16_000, 8000), (44_100, 44_100), (48_000, 48_000), (48_000, 10)])
+async def test_silence_follows_also_what_never_filled_a_unit(clock: ManualClock, rate: int, samples: int) -> None:
+    """A microphone that stops after half a second; a second of which a resampler holds the end."""
+    ear = Ear(clock)
+    async with gateway(ear.script) as found, client_of(found, clock).session(silence_fill=9.0) as session:
+        await session.send_audio(array("h", [1000] * samples), sample_rate=rate)
+        await clock.advance_to(1.5)
+        await ear.heard(1)
+        await clock.advance_to(3.0)
+        await ear.heard(2)
+    assert ear.units == [(1.5, False), (3.0, True)]
+
+
+async def test_what_is_said_into_the_silence_is_completed_too(clock: ManualClock) -> None:
+    ear = Ear(clock)
+    async with gateway(ear.script) as found, client_of(found, clock).session(silence_fill=2.0) as session:
+        await session.send_audio(UNIT)
+        await ear.heard(1)
+        await clock.advance_to(1.5)
+        await ear.heard(2)
+        await session.send_audio(UNIT[:4000])
+        await clock.advance_to(3.0)
+        await ear.heard(3)
+        for count, when in ((4, 4.5), (5, 5.5)):
+            await clock.advance_to(when)
+            await ear.heard(count)
+        async for event in session:
+            if isinstance(event, SilenceEnded):
+                break
+            clock.set(6.5)
+        await session.send_audio(UNIT[:4000])  # and after it
+        await clock.advance_to(8.0)
+        await ear.heard(6)
+    assert ear.units[1:] == [(1.5, True), (3.0, False), (4.5, True), (5.5, True), (8.0, False)]
+
+
+async def test_turns_end_when_the_silence_is_used_up_and_can_be_asked_for_again(clock: ManualClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        for _ in range(2):
+            await peer.answer(await peer.hear("input.append"))
+        unit = (await peer.hear("input.append"))["input"]["input_id"]
+        await peer.delta("text", text="Not to its end", response_id="r1", input_id=unit)
+        await peer.answer(await peer.hear("input.append"))
+        await peer.until_closed()
+
+    async def all_turns(session: RealtimeSession) -> list[tuple[str, bool]]:
+        return [(turn.text, turn.interrupted) async for turn in session.turns()]
+
+    async with gateway(script) as found, client_of(found, clock).session(silence_fill=1.0) as session:
+        for begin, expected in ((0.0, []), (4.5, [("Not to its end", False)])):
+            await session.send_audio(UNIT)
+            turns = asyncio.create_task(all_turns(session))
+            await clock.advance_to(begin + 1.5)  # silence
+            await clock.advance_to(begin + 2.5)  # it is used up
+            await clock.advance_to(begin + 4.5)  # and nothing came after it
+            assert await turns == expected
+        assert session.state == "active"
+
+
+async def test_a_turn_that_is_not_over_when_the_silence_is_comes_as_interrupted(clock: ManualClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        for text in ("Not to", " its end"):
+            unit = (await peer.hear("input.append"))["input"]["input_id"]
+            await peer.delta("text", text=text, response_id="r1", input_id=unit)
+        await peer.until_closed()
+
+    async with gateway(script) as found, client_of(found, clock).session(silence_fill=1.0) as session:
+        await session.send_audio(UNIT)
+        for when in (1.5, 2.5):
+            await clock.advance_to(when)
+        expected = asyncio.create_task(clock.advance_to(4.5))
+        turns = [(turn.text, turn.interrupted) async for turn in session.turns()]
+        await expected
+    assert turns == [("Not to its end", True)]

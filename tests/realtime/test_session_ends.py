@@ -388,6 +388,27 @@ async def test_a_goodbye_can_be_cancelled() -> None:
         await found.peers[0].socket.wait_closed()
 
 
+@pytest.mark.parametrize("cancelled", [0, 1])
+async def test_of_two_who_close_one_can_be_cancelled(cancelled: int) -> None:
+    said, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        await peer.hear("session.close")
+        said.set()
+        await go_on.wait()
+        await peer.say("session.closed", reason="user_stop")
+
+    async with gateway(script) as found, client_of(found).session() as session:
+        closing = [asyncio.create_task(session.close()) for _ in range(2)]
+        await said.wait()
+        closing.pop(cancelled).cancel()
+        go_on.set()
+        await closing[0]
+        assert session.state == "closed"
+    assert session_is_over(found)
+
+
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
 

@@ -96,6 +96,11 @@ class UnitMaker:
         """Samples at 16 kHz that wait for their unit to be complete."""
         return len(self._unit) // samples.F32_BYTES
 
+    @property
+    def begun(self) -> bool:
+        """Whether sound waits for its unit to be complete; a resampler may hold it."""
+        return bool(self._unit) or self._resampler.holds
+
     def clear(self) -> None:
         """Forget what waits."""
         self._cut = b""

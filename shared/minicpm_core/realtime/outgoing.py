@@ -77,7 +77,7 @@ class Outgoing:
         self._last: float | None = None
         self._count = 0
         self._task: asyncio.Task[None] | None = None
-        self._stopping = self._busy = False
+        self._stopping = self._busy = self._ended = False
 
     def name(self) -> str:
         """A name for the next unit or question."""
@@ -87,8 +87,20 @@ class Outgoing:
     def fill(self, seconds: float) -> None:
         """Want so much silence after the last sound, from now on."""
         self._wanted = self._left = seconds
-        self._silence, self._last = None, self._clock.now()
+        self._silence, self._last, self._ended = None, self._clock.now(), False
         self.box.nudge()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the silence that was wanted is used up, and nothing waits to be sent."""
+        return self._ended and not len(self.box)
+
+    def begun(self) -> None:
+        """A unit was begun. Where nothing follows it, silence does, also before the first and after all the silence."""
+        if self._last is None or self._silence is not None:
+            self._silence, self._left, self._last = None, self._wanted, self._clock.now()
+            self._ended = False
+            self.box.nudge()
 
     def start(self, link: Link, *, on_sent: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Begin to send over a connection, until it ends or `stop`.
@@ -152,7 +164,7 @@ class Outgoing:
             self._silence.sent(now)
             self._left -= UNIT_SECONDS
         else:
-            self._silence, self._left, self._last = None, self._wanted, now
+            self._silence, self._left, self._last, self._ended = None, self._wanted, now, False
 
     async def _next(self) -> tuple[bytes | InputAppend | ChatAppend, bool]:
         """What to send, when it is due, and whether it is silence that was filled in."""
@@ -197,7 +209,7 @@ class Outgoing:
     def _silence_begins(self) -> bool:
         """Silence is due. Whether to send a unit of it; before the first, what was begun is completed instead."""
         if self._left < UNIT_SECONDS:
-            self._silence, self._last = None, None
+            self._silence, self._last, self._ended = None, None, True
             self._announce(SilenceEnded(seconds=self._wanted - self._left))
             return False
         if self._silence is None:

@@ -86,6 +86,8 @@ class Relay:
         self._began = 0.0
         self._heard_out = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._farewell: asyncio.Task[None] | None = None
+        self._closers = 0
         self._closing = self._leaving = self._replacing = False
 
     @property
@@ -111,29 +113,42 @@ class Relay:
         """
         if self._task is None:
             return
-        self._closing = True
-        self._outgoing.box.discard()
-        self._outgoing.box.close()
-        self._incoming.box.close()
-        try:
-            if self._replacing:
-                self._task.cancel()
-            elif self.link.machine.state is State.ACTIVE:
-                await self._say_goodbye(self.link, reason)
-            await asyncio.wait({self._task})
+        if self._farewell is None:
+            self._closing = True
+            self._outgoing.box.discard()
+            self._outgoing.box.close()
+            self._incoming.box.close()
+            self._farewell = asyncio.create_task(self._part(self._task, reason))
+        farewell = self._farewell
+        self._closers += 1
+        try:  # one that is cancelled leaves the parting to the others
+            await asyncio.wait({farewell})
+            if not farewell.cancelled():
+                farewell.result()
         finally:
-            await self.abandon()
+            self._closers -= 1
+            if not self._closers:
+                await self.abandon()
+
+    async def _part(self, task: asyncio.Task[None], reason: str) -> None:
+        if self._replacing:
+            task.cancel()
+        elif self.link.machine.state is State.ACTIVE:
+            await self._say_goodbye(self.link, reason)
+        await asyncio.wait({task})
 
     async def abandon(self) -> None:
         """Leave nothing behind: no connection, no task."""
         self._closing = True
-        task, self._task = self._task, None
+        tasks = [task for task in (self._task, self._farewell) if task is not None]
+        self._task = None
         self._incoming.box.close()
         self._outgoing.box.close()
-        if task is not None:
+        for task in tasks:
             task.cancel()
+        if tasks:
             await self.link.cut()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- From one connection to the next ------------------------------------------------------------------------------
 

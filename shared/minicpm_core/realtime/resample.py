@@ -53,7 +53,7 @@ class Resampler:
         self._phases = min(self._up, _MOST_PHASES)
         self._cutoff = _ROLL_OFF * min(1.0, INPUT_RATE / sample_rate)
         self._half = math.ceil(_CROSSINGS / self._cutoff)
-        self._taps: dict[int, array[float]] = {}
+        self._taps: dict[int, list[float]] = {}
         self._start()
 
     def _start(self) -> None:
@@ -61,6 +61,11 @@ class Resampler:
         self._first = 1 - self._half  # the number of the first sample that is waiting
         self._taken = 0
         self._given = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether some of what was taken waits for what follows."""
+        return self._taken > 0
 
     def push(self, floats: array[float]) -> array[float]:
         """Take samples, and give those that they complete."""
@@ -85,12 +90,13 @@ class Resampler:
         up, down, width = self._up, self._down, 2 * self._half
         last = max(self._given, -(-end * up // down))
         offset = 1 - self._half - self._first
+        waiting = self._waiting.tolist()  # once: a slice of an array makes its numbers anew
         for number in range(self._given, last):
             base, phase = divmod(number * down, up)
             step = round(phase * self._phases / up)
             taps = self._taps.get(step) or self._made(step)
             at = base + offset
-            out.append(sum(map(mul, taps, self._waiting[at : at + width])))
+            out.append(sum(map(mul, taps, waiting[at : at + width])))
         self._given = last
         used = (last * down) // up + offset
         if used > 0:
@@ -98,12 +104,12 @@ class Resampler:
             self._first += used
         return _bounded(out)
 
-    def _made(self, step: int) -> array[float]:
+    def _made(self, step: int) -> list[float]:
         """The filter for outputs that lie `step / phases` of a sample behind an input; kept, as they come round."""
         shift = step / self._phases
         taps = [self._tap(place - shift) for place in range(1 - self._half, self._half + 1)]
         total = sum(taps)
-        made = array("d", (tap / total for tap in taps))  # so that silence and a constant stay what they are
+        made = [tap / total for tap in taps]  # so that silence and a constant stay what they are
         self._taps[step] = made
         return made
 

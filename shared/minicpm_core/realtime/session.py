@@ -14,6 +14,7 @@ from minicpm_core.errors import APIError, InvalidInputError
 from minicpm_core.realtime import frames
 from minicpm_core.realtime.audio import UnitMaker
 from minicpm_core.realtime.client_events import ChatAppend, InputAppend
+from minicpm_core.realtime.clock import comes_within
 from minicpm_core.realtime.codec import Codec
 from minicpm_core.realtime.errors import SessionStateError
 from minicpm_core.realtime.events import INPUT_RATE, OutputDelta, ResponseDone, UnknownEvent
@@ -43,6 +44,10 @@ _UNIT = InputAppend(audio=b"")
 """Any unit, to ask whether one may be sent."""
 
 
+_AFTERTHOUGHT_SECONDS = 2.0
+"""How long after the last silence the rest of an answer may take."""
+
+
 class RealtimeSession:
     """One session with the model; opened by `async with`, once, and read by one task at a time.
 
@@ -60,6 +65,7 @@ class RealtimeSession:
         on_queue: Callable[[QueueUpdate], None] | None,
     ) -> None:
         self._mode = options.mode
+        self._clock = settings.clock
         self._units = UnitMaker()
         self._sending = asyncio.Lock()
         self._opened = False
@@ -155,6 +161,8 @@ class RealtimeSession:
             self._ready(_UNIT)
             for unit in self._units.push(audio, format=format, sample_rate=sample_rate):
                 await self._put(unit)
+            if self._units.begun:
+                self._outgoing.begun()
 
     async def send_frame(self, image: Any) -> None:
         """Show a picture: it goes with the next unit, and a later one takes its place. Prepared in a thread.
@@ -306,15 +314,34 @@ class RealtimeSession:
                 raise error from None
             raise StopAsyncIteration from None
 
+    async def _goes_on(self) -> bool:
+        """Whether there is an event to come, or may be: not after the silence. Waits no longer than that takes."""
+        if not self._outgoing.silent or len(self._flight) or len(self._incoming.box):
+            return True
+        try:
+            return await comes_within(_AFTERTHOUGHT_SECONDS, self._incoming.box.filled(), clock=self._clock) or (
+                not self._outgoing.silent
+            )
+        except MailboxClosedError:
+            return True  # the session has ended, and the next event says how
+
     async def turns(self) -> AsyncIterator[Turn]:
         """What the model says, turn by turn; all else is passed over.
+
+        It ends with the session; and when the silence that was asked for is used up, all is answered, and two seconds
+        more have brought nothing: the model goes on only while it hears. A turn that is not over by then is given as
+        interrupted. Who sends sound again asks for the turns again.
 
         Raises:
             APIError: The session has ended badly; the turn that was broken off is given before.
         """
         collector = TurnCollector()
         try:
-            async for event in self:
+            while await self._goes_on():
+                try:
+                    event = await anext(self)
+                except StopAsyncIteration:
+                    break
                 for turn in collector.take(event):
                     yield turn
         except APIError:
