@@ -29,6 +29,9 @@ SMALL_BODY = 64 * 1024
 """A body of so many bytes is sent together with the head."""
 
 _MOST_HEAD = 100 * 1024  # as httpcore has it
+_MOST_BEFORE = 1_000
+"""Answers that say nothing yet (1xx), before one that does."""
+
 _PORTS = {"http": 80, "https": 443}
 _SWITCHED = 101
 _VERSION = b"1.1"
@@ -49,7 +52,17 @@ class Turn:
         request: With everything that is to be sent.
     """
 
-    __slots__ = ("_asked_to_keep", "_body", "_h11", "_keep", "connect_seconds", "read_seconds", "write_seconds")
+    __slots__ = (
+        "_asked_to_keep",
+        "_before",
+        "_body",
+        "_h11",
+        "_keep",
+        "_sent",
+        "connect_seconds",
+        "read_seconds",
+        "write_seconds",
+    )
 
     _body: BodyReader
 
@@ -59,7 +72,8 @@ class Turn:
         self.read_seconds: float | None = timeouts.get("read")
         self.write_seconds: float | None = timeouts.get("write")
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
-        self._asked_to_keep = self._keep = False
+        self._asked_to_keep = self._keep = self._sent = False
+        self._before = 0
 
     def head(self, request: httpx.Request) -> bytes:
         """The head of the request, as it is sent.
@@ -80,12 +94,16 @@ class Turn:
         return self._h11.send(h11.Data(data=piece)) or b""
 
     def end(self) -> None:
-        """The request is over.
+        """The request has no more pieces.
 
         Raises:
             h11.LocalProtocolError: It is less than was announced.
         """
         self._h11.send(h11.EndOfMessage())
+
+    def sent(self) -> None:
+        """The whole request was handed to the system."""
+        self._sent = True
 
     def head_of_answer(self, data: bytes) -> h11.Response | h11.InformationalResponse | None:
         """Take the next bytes, and give the head of the answer once it is complete.
@@ -107,6 +125,9 @@ class Turn:
                 switched = isinstance(event, h11.InformationalResponse)
                 self._keep = self._asked_to_keep and not switched and keeps(event.http_version, event.headers)
                 return event
+            self._before += 1
+            if self._before > _MOST_BEFORE:
+                raise h11.RemoteProtocolError("The server announces an answer without end.")
 
     def begun(self) -> bytes:
         """What of the body came with the head."""
@@ -138,7 +159,7 @@ class Turn:
     @property
     def kept(self) -> bool:
         """Whether the connection can carry another call after this answer."""
-        return self._keep and self._body.done and self._body.clean
+        return self._sent and self._keep and self._body.done and self._body.clean
 
 
 class Wire(httpx.BaseTransport):
@@ -216,6 +237,7 @@ class Wire(httpx.BaseTransport):
                     waiting += data
             turn.end()
             stream.write(waiting, turn.write_seconds)
+            turn.sent()
         except httpcore.WriteError:
             return  # the server may have answered before it had read everything, and closed
 

@@ -104,8 +104,9 @@ class Pipe(asyncio.Protocol):
         """
         if not self._over:
             self._transport.write(data)
+        late = None if seconds is None else self._loop.time() + seconds  # what comes meanwhile gives no more of it
         while self._full and not self._over:
-            await self._wait(seconds, httpcore.WriteTimeout)
+            await self._wait(late and late - self._loop.time(), httpcore.WriteTimeout)
         if self._over:
             raise httpcore.WriteError(str(self._error or "closed by the server")) from self._error
 
@@ -210,6 +211,8 @@ class AsyncWire(httpx.AsyncBaseTransport):
         else:
             self._socket, self._pipe = await loop.create_connection(Pipe, last, port)
         if request.url.scheme == "https":
+            if not self._pipe.quiet:  # it would be taken for what came over TLS
+                raise ConnectionAbortedError("The server spoke before TLS was negotiated")
             tls = await loop.start_tls(self._socket, self._pipe, self._context, server_hostname=host)
             self._pipe.connection_made(cast("asyncio.Transport", tls))
         return self._pipe
@@ -229,6 +232,7 @@ class AsyncWire(httpx.AsyncBaseTransport):
                     waiting += data
             turn.end()
             await pipe.write(waiting, turn.write_seconds)
+            turn.sent()
         except httpcore.WriteError:
             return  # the server may have answered before it had read everything, and closed
 

@@ -19,7 +19,8 @@ CRLF = b"\r\n"
 MOST_BETWEEN = 16 * 1024
 """Bytes that the line before a chunk, or the trailer after the last, may have."""
 
-_SIZE = rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\r\n]*)?[ \t]*\r\n"  # what follows the semicolon means nothing to us
+# What follows the semicolon means nothing to us. Possessive, so that no line takes the square of its length to refuse.
+_SIZE = rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[^\r\n]*+)?\r\n"
 _first_size = re.compile(_SIZE).match
 _next_size = re.compile(CRLF + _SIZE).match
 _NO_BODY = frozenset({101, 204, 304})
