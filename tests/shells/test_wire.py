@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 
 from minicpm_core import errors
 from tests.shells.support import ask, pieces
-from tests.support.server import Close, ScriptedServer, chunk, completion, events, sse, whole
+from tests.support.server import Close, Endless, ScriptedServer, chunk, completion, events, sse, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,3 +110,62 @@ async def test_an_answer_that_is_as_large_as_it_says(shell: Shell, server: Scrip
     text = "word " * 400_000
     server.answers[:] = [whole(completion(text))]
     assert await ask(shell, "whole") == text
+
+
+HOSTILE: dict[str, Answer] = {
+    "announcements": [Endless(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)],
+    "a head": [b"HTTP/1.1 200 OK\r\n", Endless(b"x: y\r\n" * 1_000)],
+    "a line before a chunk": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", Endless(b" " * 65_536)],
+    "a trailer": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", Endless(b"x: y\r\n" * 1_000)],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_what_has_no_end_is_refused(shell: Shell, server: ScriptedServer, what: str) -> None:
+    server.answers[:] = [HOSTILE[what]]
+    with pytest.raises(errors.APIConnectionError):
+        await ask(shell, "whole")
+    assert await asyncio.to_thread(server.wait_until_closed)
+
+
+async def test_another_transfer_encoding_is_refused(shell: Shell, server: ScriptedServer) -> None:
+    server.answers[:] = [[b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n"]]
+    with pytest.raises(errors.APIConnectionError):
+        await ask(shell, "whole")
+    assert await asyncio.to_thread(server.wait_until_closed)
+
+
+async def test_what_is_said_before_tls_is_no_answer(make: Callable[..., Shell]) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n" + LENGTH)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        shell = make(base_url=f"https://127.0.0.1:{port}/v1", timeout=10)
+        with pytest.raises(errors.APIConnectionError):
+            await asyncio.to_thread(asyncio.run, ask(shell, "whole"))
+
+
+async def test_an_address_of_version_6(make: Callable[..., Shell]) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n" + LENGTH)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    try:
+        listening = await asyncio.start_server(answer, "::1", 0)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        shell = make(base_url=f"http://[::1]:{port}/v1")
+        assert await asyncio.to_thread(asyncio.run, ask(shell, "whole")) == "Hello."
+        assert b"host: [::1]:%d\r\n" % port in heads[0].lower()
+        await asyncio.to_thread(asyncio.run, shell.close())
