@@ -73,8 +73,8 @@ class Terminal:
         return cls(process, screen)
 
     def read_until(self, mark: str) -> str:
-        """Everything shown until a text appears, as it was sent."""
-        while mark not in self.raw:
+        """Everything shown until a regular expression is found in it, as it was sent."""
+        while not re.search(mark, self.raw):
             if not self._read():
                 raise AssertionError(f"{mark!r} was not shown, but: {self.raw}")
         return self.raw
