@@ -180,7 +180,7 @@ async def test_a_gateway_that_fails_is_told(emulator: EmulatorServer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@pytest.mark.skipif(CHROMIUM is None, reason="MINICPM_TEST_CHROMIUM names none")
 async def test_in_a_browser_one_speaks_reads_hears_and_interrupts(site: str, tmp_path: Path) -> None:
     question = tmp_path / "question.wav"
     with wave.open(str(question), "wb") as wav:
