@@ -75,7 +75,7 @@ lock: ## Compile requirements/*.lock anew (needs uv)
 	$(COMPILE) --extra all --resolution lowest-direct --no-annotate --output-file requirements/lowest.constraints.tmp
 	$(COMPILE) --extra all --group test --constraint requirements/lowest.constraints.tmp --generate-hashes \
 	  --output-file requirements/lowest.lock
-	$(COMPILE) --extra langchain --extra llama-index --extra media --group bench --override requirements/overrides.txt --constraint requirements/dev.lock \
+	$(COMPILE) --extra langchain --extra llama-index --extra media --extra realtime --extra emulator --group bench --override requirements/overrides.txt --constraint requirements/dev.lock \
 	  --no-annotate --generate-hashes --output-file requirements/bench.lock
 	$(COMPILE) --extra all --extra audio --extra ray --group rag --override requirements/rag-overrides.txt --constraint requirements/dev.lock \
 	  --no-annotate --generate-hashes --output-file requirements/rag.lock
