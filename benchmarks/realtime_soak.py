@@ -37,7 +37,8 @@ from minicpm_core.realtime import (
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _GROWTH = 1.05
-_LOUD, _ROUND = 3, 10
+_LOUD, _ROUND = 12, 20
+"""Seconds that somebody speaks, of so many: the model answers in the others."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import random
+import sys
 import wave
 from array import array
 from itertools import pairwise
@@ -15,13 +17,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicpm_core.errors import InvalidInputError
+from minicpm_core.realtime.arithmetic import NumpyArithmetic, PlainArithmetic, arithmetic
 from minicpm_core.realtime.audio import UNIT_BYTES, UnitMaker
 from minicpm_core.realtime.samples import f32_to_pcm16, pcm16_to_f32
 from minicpm_core.realtime.wav import WavWriter, seconds, to_wav
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_ARITHMETICS = {"numpy": NumpyArithmetic, "no numpy": PlainArithmetic}
+
+
+@pytest.fixture(autouse=True, scope="module", params=_ARITHMETICS)
+def installed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All of it holds whether or not numpy is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "no numpy":
+            patch.setitem(sys.modules, "numpy", None)
+        arithmetic.cache_clear()
+        assert isinstance(arithmetic(), _ARITHMETICS[request.param])
+        yield
+    arithmetic.cache_clear()
+
 
 RATES = [8000, 16_000, 22_050, 24_000, 44_100, 48_000]
 
@@ -82,6 +100,18 @@ def test_what_the_model_cannot_hear_does_not_come_back_as_another_tone(rate: int
     """10 kHz would fold to 6 kHz."""
     units = _units([_tone(rate, 1.0, 10_000)], sample_rate=rate)
     assert _rms(units, start=200, end=15_800) < 0.001 * _rms([_tone(16_000, 1.0).tobytes()])
+
+
+@pytest.mark.parametrize("rate", [8000, 22_051, 44_100, 48_000])
+def test_numpy_changes_no_more_than_a_rounding(rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = array("f", (random.Random(rate).uniform(-1, 1) for _ in range(rate // 4)))
+    found: list[array[float]] = []
+    for module in (np, None):
+        monkeypatch.setitem(sys.modules, "numpy", module)
+        arithmetic.cache_clear()
+        found.append(array("f", b"".join(_units([noise], sample_rate=rate))))
+    arithmetic.cache_clear()
+    assert max(abs(one - other) for one, other in zip(*found, strict=True)) < 1e-6
 
 
 def test_a_constant_stays_what_it_is_and_full_scale_is_not_exceeded() -> None:

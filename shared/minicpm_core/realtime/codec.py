@@ -6,10 +6,11 @@ The two generations of the protocol say the same things in other words; a table 
 from __future__ import annotations
 
 import json
+import secrets
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from minicpm_core.errors import ConfigurationError, InvalidInputError, MalformedReplyError
-from minicpm_core.realtime import reading
+from minicpm_core.realtime import reading, samples
 from minicpm_core.realtime.events import (
     AudioDelta,
     Listen,
@@ -60,6 +61,7 @@ class Codec:
             2: {"response.output.delta": _delta, "response.done": _done},
             1: {"response.listen": self._listen, "response.output_audio.delta": self._speech},
         }[generation]
+        self._mark = f"base64-{secrets.token_hex(16)}"
         self._turn = 0
         self._speaking = False
 
@@ -75,11 +77,19 @@ class Codec:
             raise InvalidInputError(f"A client does not say {type(event).__name__}.")
         frame = writer(event)
         try:
-            text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            text = self._spliced(frame)
             text.encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(f"{frame['type']} holds what is no JSON: {error}.") from error
         return text
+
+    def _spliced(self, frame: dict[str, Any]) -> str:
+        """As JSON. Base64 is put in afterwards, as it is most of the text and needs no look at each character."""
+        kept: list[str] = []
+        slim = _without_base64(frame, self._mark, kept)
+        text = json.dumps(slim, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        first, *others = text.split(self._mark)
+        return first + "".join(piece for pair in zip(kept, others, strict=True) for piece in pair)
 
     def decode(self, message: str | bytes) -> tuple[ServerEvent, ...]:
         """The events of a message: one, but for speech of the first generation, whose text and sound come together.
@@ -138,6 +148,19 @@ def _measured(frame: dict[str, Any]) -> dict[str, Any]:
         return frame
     length = frame.pop("kv_cache_length")
     return {**frame, "metrics": {"kv_cache_length": length}}
+
+
+def _without_base64(value: Any, mark: str, kept: list[str]) -> Any:
+    """The same with a mark in place of each `Base64`, which are kept in their order."""
+    if isinstance(value, samples.Base64):
+        kept.append(value)
+        return mark
+    if isinstance(value, dict):
+        known = cast("dict[str, Any]", value)
+        return {name: _without_base64(inner, mark, kept) for name, inner in known.items()}
+    if isinstance(value, list):
+        return [_without_base64(inner, mark, kept) for inner in cast("list[object]", value)]
+    return value
 
 
 def _parsed(message: str | bytes) -> dict[str, Any]:

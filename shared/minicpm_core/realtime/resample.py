@@ -1,6 +1,6 @@
 """Other sample rates to the 16,000 a second that the model hears.
 
-A windowed sinc in polyphase form, in plain Python: about 5 % of a core for a microphone of 48,000 a second. Linear
+A windowed sinc in polyphase form, which numpy calculates where it is installed; see `arithmetic`. Linear
 interpolation would be cheaper, but folds what a microphone hears above 8 kHz (every s and f of a speaker) down into the
 speech, and the model cannot tell it from sound that was there.
 
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from operator import mul
+from typing import Any
 
 from minicpm_core.errors import InvalidInputError
+from minicpm_core.realtime.arithmetic import Wanted, arithmetic
 from minicpm_core.realtime.events import INPUT_RATE
 
 LEAST_RATE, MOST_RATE = 1000, 768_000
@@ -53,7 +54,8 @@ class Resampler:
         self._phases = min(self._up, _MOST_PHASES)
         self._cutoff = _ROLL_OFF * min(1.0, INPUT_RATE / sample_rate)
         self._half = math.ceil(_CROSSINGS / self._cutoff)
-        self._taps: dict[int, list[float]] = {}
+        self._arithmetic = arithmetic()
+        self._rows: dict[int, Any] = {}
         self._start()
 
     def _start(self) -> None:
@@ -86,17 +88,11 @@ class Resampler:
 
     def _ready(self, end: int) -> array[float]:
         """The outputs whose time lies before the input of number `end`."""
-        out = array("f")
-        up, down, width = self._up, self._down, 2 * self._half
+        up, down = self._up, self._down
         last = max(self._given, -(-end * up // down))
         offset = 1 - self._half - self._first
-        waiting = self._waiting.tolist()  # once: a slice of an array makes its numbers anew
-        for number in range(self._given, last):
-            base, phase = divmod(number * down, up)
-            step = round(phase * self._phases / up)
-            taps = self._taps.get(step) or self._made(step)
-            at = base + offset
-            out.append(sum(map(mul, taps, waiting[at : at + width])))
+        wanted = Wanted(self._given, last, up, down, self._phases, offset)
+        out = self._arithmetic.filtered(self._waiting, wanted, self._row)
         self._given = last
         used = (last * down) // up + offset
         if used > 0:
@@ -104,14 +100,15 @@ class Resampler:
             self._first += used
         return _bounded(out)
 
-    def _made(self, step: int) -> list[float]:
+    def _row(self, step: int) -> Any:
         """The filter for outputs that lie `step / phases` of a sample behind an input; kept, as they come round."""
-        shift = step / self._phases
-        taps = [self._tap(place - shift) for place in range(1 - self._half, self._half + 1)]
-        total = sum(taps)
-        made = [tap / total for tap in taps]  # so that silence and a constant stay what they are
-        self._taps[step] = made
-        return made
+        if step not in self._rows:
+            shift = step / self._phases
+            taps = [self._tap(place - shift) for place in range(1 - self._half, self._half + 1)]
+            total = sum(taps)
+            # So that silence and a constant stay what they are.
+            self._rows[step] = self._arithmetic.row([tap / total for tap in taps])
+        return self._rows[step]
 
     def _tap(self, distance: float) -> float:
         inside = 1.0 - (distance / self._half) ** 2
@@ -133,6 +130,6 @@ def _bessel(value: float) -> float:
 
 def _bounded(floats: array[float]) -> array[float]:
     """Within ±1: a filter may swing a little beyond what it was given."""
-    if not floats or (min(floats) >= -1.0 and max(floats) <= 1.0):
+    if arithmetic().peak(floats) <= 1.0:
         return floats
     return array("f", (min(1.0, max(-1.0, value)) for value in floats))

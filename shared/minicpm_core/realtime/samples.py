@@ -1,8 +1,4 @@
-"""Samples as bytes: float32 in little-endian order and 16-bit PCM; checked, converted, and as base64.
-
-Without numpy, which nothing else here needs: `array`, `min`, `max`, `sum` and `map` run in C, so that a second of sound
-is checked or turned in about a millisecond.
-"""
+"""Samples as bytes: float32 in little-endian order and 16-bit PCM; checked, converted, and as base64."""
 
 from __future__ import annotations
 
@@ -10,16 +6,14 @@ import binascii
 import math
 import sys
 from array import array
-from itertools import repeat
 
 from minicpm_core.errors import InvalidInputError
+from minicpm_core.realtime.arithmetic import arithmetic
 
 F32_BYTES = 4
 PCM16_BYTES = 2
 
 _SWAPPED = sys.byteorder == "big"
-_PCM16_STEP = 1 / 32768
-_PCM16_MOST, _PCM16_LEAST = 32767, -32768
 
 
 def to_floats(data: bytes) -> array[float]:
@@ -39,8 +33,8 @@ def to_bytes(floats: array[float]) -> bytes:
 
 
 def are_finite(floats: array[float]) -> bool:
-    """Whether no sample is a NaN or infinite. A sum of float32 numbers in double precision cannot overflow."""
-    return math.isfinite(sum(floats))
+    """Whether no sample is a NaN or infinite."""
+    return math.isfinite(arithmetic().peak(floats))
 
 
 def check_floats(floats: array[float], *, label: str = "audio") -> None:
@@ -49,12 +43,9 @@ def check_floats(floats: array[float], *, label: str = "audio") -> None:
     Raises:
         InvalidInputError: They are not.
     """
-    if not floats:
-        return
-    if not are_finite(floats):
+    peak = arithmetic().peak(floats)
+    if not math.isfinite(peak):
         raise InvalidInputError(f"The {label} holds samples that are NaN or infinite.")
-    low, high = min(floats), max(floats)
-    peak = max(high, -low)
     if peak > 1.0:
         raise InvalidInputError(
             f"The {label} reaches {peak:g}, but float samples lie between -1 and 1. Divide 16-bit values by 32768."
@@ -74,10 +65,7 @@ def check_f32(data: bytes, *, label: str = "audio") -> None:
 
 def floats_of_pcm16(data: bytes) -> array[float]:
     """16-bit PCM in little-endian order as numbers: a sample divided by 32768, which is exact."""
-    whole = array("h", data)
-    if _SWAPPED:
-        whole.byteswap()
-    return array("f", map(_PCM16_STEP.__mul__, whole))
+    return arithmetic().from_pcm16(data)
 
 
 def pcm16_to_f32(data: bytes) -> bytes:
@@ -110,17 +98,18 @@ def f32_to_pcm16(data: bytes) -> bytes:
     floats = to_floats(data)
     if not are_finite(floats):
         raise InvalidInputError("The audio holds samples that are NaN or infinite.")
-    scaled = map(round, map((32768.0).__mul__, floats))
-    bounded = map(max, repeat(_PCM16_LEAST), map(min, repeat(_PCM16_MOST), scaled))
-    whole = array("h", bounded)
-    if _SWAPPED:
-        whole.byteswap()
-    return whole.tobytes()
+    return arithmetic().to_pcm16(floats)
 
 
-def base64_text(data: bytes) -> str:
+class Base64(str):
+    """A text of base64, in which there is nothing to escape."""
+
+    __slots__ = ()
+
+
+def base64_text(data: bytes) -> Base64:
     """Bytes as base64."""
-    return binascii.b2a_base64(data, newline=False).decode("ascii")
+    return Base64(binascii.b2a_base64(data, newline=False), "ascii")
 
 
 def from_base64(text: str) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from operator import mul
 from typing import TYPE_CHECKING
 
+from minicpm_core.realtime.arithmetic import arithmetic
 from minicpm_core.realtime.events import INPUT_RATE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LOUDNESS = ((SPEECH, "silent"), (-30.0, "quiet"), (-15.0, "of medium loudness")
 def level(samples: array[float]) -> float:
     """RMS in dB below full scale; `-inf` for silence, and NaN where a sample is none."""
     some = samples[:: _STEPS[0]] + samples[:: _STEPS[1]]
-    power = sum(map(mul, some, some)) / len(some) if some else 0.0
+    power = arithmetic().energy(some) / len(some) if some else 0.0
     if not math.isfinite(power):
         return math.nan
     return 10 * math.log10(power) if power else -math.inf
