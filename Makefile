@@ -16,7 +16,7 @@ FIND_PYTHON = for python in $(CANDIDATES) ""; do \
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts tests rag lowest bench dist lock clean environment
+.PHONY: help demo test lint types contracts tests rag lowest bench dist lock clean environment rag-environment
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,8 +47,7 @@ tests: $(ENVIRONMENT) ## pytest, with branch coverage of the core (PYTEST="-k im
 	@echo "== branch coverage of minicpm_core"
 	@$(BIN)/coverage report
 
-rag: ## pytest of tests/rag: real stores, Ray, notebooks and an app, in .venv-rag
-	@$(FIND_PYTHON); "$$python" requirements/install.py .venv-rag requirements/rag.lock
+rag: rag-environment ## pytest of tests/rag: real stores, Ray, notebooks and an app, in .venv-rag
 	@echo "== pytest, real stores"
 	@.venv-rag/bin/python -m pytest -q tests/rag $(PYTEST)
 
@@ -87,3 +86,6 @@ clean: ## Remove what the targets above made
 
 environment:
 	@$(FIND_PYTHON); "$$python" requirements/install.py .venv requirements/dev.lock
+
+rag-environment:
+	@$(FIND_PYTHON); "$$python" requirements/install.py .venv-rag requirements/rag.lock
