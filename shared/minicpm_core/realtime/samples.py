@@ -6,9 +6,14 @@ import binascii
 import math
 import sys
 from array import array
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from minicpm_core.errors import InvalidInputError
 from minicpm_core.realtime.arithmetic import arithmetic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 F32_BYTES = 4
 PCM16_BYTES = 2
@@ -109,7 +114,8 @@ class Base64(str):
 
 def base64_text(data: bytes) -> Base64:
     """Bytes as base64."""
-    return Base64(binascii.b2a_base64(data, newline=False), "ascii")
+    encode, _ = _codecs()
+    return Base64(encode(data), "ascii")
 
 
 def from_base64(text: str) -> bytes:
@@ -118,4 +124,15 @@ def from_base64(text: str) -> bytes:
     Raises:
         ValueError: It is not base64.
     """
-    return binascii.a2b_base64(text.encode("ascii"), strict_mode=True) if text else b""
+    _, decode = _codecs()
+    return decode(text.encode("ascii")) if text else b""
+
+
+@cache
+def _codecs() -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]:
+    """What encodes and decodes: pybase64 where it is installed, which takes a tenth of the time."""
+    try:
+        from pybase64 import b64decode, b64encode
+    except ImportError:
+        return partial(binascii.b2a_base64, newline=False), partial(binascii.a2b_base64, strict_mode=True)
+    return b64encode, partial(b64decode, validate=True)

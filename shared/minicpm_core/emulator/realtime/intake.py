@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import binascii
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from minicpm_core.emulator.realtime.hearing import level
 from minicpm_core.emulator.realtime.mind import Unit
 from minicpm_core.emulator.values import as_list, as_object
 from minicpm_core.media.tokens import image_grid
-from minicpm_core.realtime.samples import F32_BYTES, to_floats
+from minicpm_core.realtime.samples import F32_BYTES, from_base64, to_floats
 
 if TYPE_CHECKING:
     from minicpm_core.emulator.values import Object
@@ -115,6 +116,8 @@ def _slices(given: Any, frames: int) -> int:
 
 def _decoded(text: str) -> bytes:
     """As lenient as the backends: what is no base64 is passed over."""
+    with suppress(ValueError):
+        return from_base64(text)
     try:
         return binascii.a2b_base64(text)
     except ValueError as error:
