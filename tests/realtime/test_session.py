@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from minicpm_core.errors import InvalidInputError, UnsupportedFeatureError
+from minicpm_core.errors import InvalidInputError
 from minicpm_core.realtime import errors, events
 from minicpm_core.realtime.client import RealtimeClient
-from minicpm_core.realtime.client_events import ChatMessage, Voice
+from minicpm_core.realtime.client_events import Voice
 from minicpm_core.realtime.errors import SessionStateError
 from minicpm_core.realtime.turns import Turn
 from tests.realtime.frames import CASES
@@ -193,29 +193,6 @@ async def test_a_frame_that_cannot_be_shown_is_refused(mode: Any, frame: Any) ->
     async with gateway(_simple) as found, client_of(found).session(mode=mode) as session:
         with pytest.raises(InvalidInputError):
             await session.send_frame(frame)
-
-
-async def test_a_chat_is_asked_and_answered_and_another_question_follows() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.begin()
-        for _ in range(2):
-            asked = (await peer.hear("input.append"))["input"]
-            await peer.delta("text", text="Hel", input_id=asked["input_id"], response_id="r")
-            await peer.say("response.done", text="Hello.", input_id=asked["input_id"], response_id="r")
-        await peer.until_closed()
-
-    async with gateway(script) as found, client_of(found).session(mode="chat") as session:
-        for _ in range(2):
-            answer = [event async for event in session.chat([ChatMessage("user", "Hi")], max_new_tokens=8)]
-            assert isinstance(answer[-1], events.ResponseDone)
-            assert answer[-1].text == "Hello."
-        with pytest.raises(SessionStateError, match="mode 'chat'"):
-            await session.send_audio(UNIT)
-
-
-def test_the_first_generation_has_no_chat() -> None:
-    with pytest.raises(UnsupportedFeatureError):
-        RealtimeClient(generation=1).session(mode="chat")
 
 
 def test_bad_settings_are_refused_before_anything_is_opened() -> None:
