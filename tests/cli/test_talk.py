@@ -304,3 +304,26 @@ def test_a_conversation_by_microphone_lasts_until_the_session_ends(
     assert "The model's side failed" in ran.err
     assert minicpm_emulator.sessions[-1].units[-1].level > -15
     assert [stream.running for stream in Stream.opened] == [False, False]
+
+
+def test_a_turn_that_a_takeover_breaks_off_ends_its_line(
+    sound_card: Any, minicpm: Callable[..., Ran], minicpm_emulator: EmulatorServer
+) -> None:
+    minicpm_emulator.inject_realtime("closed=timeout; at=6")
+    minicpm_emulator.inject_realtime("backend-error; at=3")
+    loud = array("h", (round(12_000 * math.sin(at * math.tau * 440 / 16_000)) for at in range(16_000))).tobytes()
+
+    class Spoken(Stream):
+        def start(self) -> None:
+            super().start()
+            for piece in (loud, loud, loud, *[bytes(32_000)] * 6):
+                self.settings["callback"](piece, 16_000, None, None)
+
+    sound_card.RawInputStream = Spoken
+    ran = minicpm("talk", "--url", minicpm_emulator.realtime_url)
+    assert ran.code == 1
+    assert ran.out.startswith("I am the emulator")
+    assert ran.out.endswith("\n")
+    told = ran.err.index("broken off]")
+    assert told < ran.err.index("Another session took over: what was said before is forgotten.")
+    assert len(minicpm_emulator.sessions) == 2

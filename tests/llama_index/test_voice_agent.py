@@ -26,7 +26,7 @@ from minicpm_core.realtime import errors
 from minicpm_core.realtime.client import RealtimeClient
 from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, TextDelta
 from tests.realtime.gateway import Gateway, Peer, gateway
-from tests.realtime.talker import LOUD, QUIET, SPOKEN, talker
+from tests.realtime.talker import LOUD, QUIET, SPOKEN, cut_short, talker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -165,6 +165,25 @@ async def test_an_interruption_drops_what_waits_and_is_in_the_history() -> None:
     assert message.additional_kwargs["interrupted"]
     assert found.peers[0].heard[-2]["input"]["force_listen"] is True
     await heard.aclose()
+
+
+async def test_another_session_takes_over_and_its_turns_are_messages_of_their_own() -> None:
+    interface = QueueVoiceInterface()
+    told = Told()
+    async with gateway(cut_short, talker("Yes.")) as found:
+        async with agent_of(found, interface=interface, on_message=told, on_limit="rollover") as agent:
+            interface.receive(SPOKEN)  # which waits to be played, when the session is replaced
+            await agent.send(LOUD + QUIET + LOUD + QUIET * 3)
+            for _ in range(2):
+                await told.messages.get()
+        heard = [piece async for piece in interface.heard()]
+    messages = agent.export_messages()
+    assert [message.content for message in messages] == ["Half ", "Yes."]
+    assert [message.additional_kwargs["interrupted"] for message in messages] == [True, False]
+    assert len({message.additional_kwargs["response_id"] for message in messages}) == 1  # a name may come again
+    assert "session_replaced" in [event.type_t for event in agent.export_events()]
+    assert heard == [SPOKEN]
+    assert len(found.peers) == 2
 
 
 async def test_a_turn_that_the_end_breaks_off_is_a_message() -> None:
