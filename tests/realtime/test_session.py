@@ -136,6 +136,43 @@ async def test_a_queue_is_waited_in_and_told() -> None:
     assert places == [2, 1]
 
 
+async def test_what_nobody_knows_is_handed_on_wherever_it_comes_and_changes_nothing() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say("gateway.hello", place="queued")
+        await peer.say("session.queue_done", new=1)
+        await peer.hear("session.init")
+        await peer.say("worker.hello", place="initialising")
+        await peer.say("session.created", session_id="sess_1", new={"of": "tomorrow"})
+        unit = await peer.hear("input.append")
+        await peer.delta("smell", response_id="r1", place="active")
+        await peer.delta("text", text="Hi.", response_id="r1", input_id=unit["input"]["input_id"], new=[2])
+        await peer.delta("listen", response_id="r1")
+        await peer.hear("session.close")
+        await peer.say("worker.goodbye", place="closing")
+        await peer.say("session.closed", reason="user_stop")
+
+    async with gateway(script) as found, client_of(found).session() as session:
+        await session.send_audio(UNIT)
+        seen: list[events.ServerEvent] = []
+        async for event in session:
+            seen.append(event)
+            if isinstance(event, events.Listen):
+                break
+        assert [
+            (type(event).__name__, *((event.type,) if isinstance(event, events.UnknownEvent) else ())) for event in seen
+        ] == [
+            ("UnknownEvent", "gateway.hello"),
+            ("QueueDone",),
+            ("UnknownEvent", "worker.hello"),
+            ("SessionCreated",),
+            ("UnknownEvent", "response.output.delta/smell"),
+            ("TextDelta",),
+            ("Listen",),
+        ]
+    assert [event.extra.get("place") for event in seen[::2]][:3] == ["queued", "initialising", "active"]
+    assert [event.extra["new"] for event in (seen[1], seen[3], seen[5])] == [1, {"of": "tomorrow"}, [2]]
+
+
 async def test_an_interrupt_forces_the_model_to_listen_and_drops_the_rest_of_the_turn() -> None:
     interrupted = asyncio.Event()
 
@@ -287,6 +324,29 @@ async def test_the_key_is_sent_and_shown_nowhere(caplog: pytest.LogCaptureFixtur
         assert "a-key-of-mine" not in repr(vars(client))
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("minicpm_core")]
     assert not [text for text in ours if "a-key-of-mine" in text or "sess_1" in text]
+
+
+async def test_nothing_about_a_session_is_logged_however_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async def lost(peer: Peer) -> None:
+        await peer.begin()
+        await peer.hear("input.append")
+        peer.socket.transport.abort()
+
+    async def refused(peer: Peer) -> None:
+        await peer.say("error", error={"code": "queue_full", "message": "sess_1 waits", "type": "server_error"})
+        await peer.socket.close(1013)
+
+    async def use(found: Gateway) -> None:
+        async with client_of(found, max_retries=1).session(system_prompt="a-secret-of-mine") as session:
+            await session.send_audio(UNIT)
+            async for _ in session:
+                pass
+
+    caplog.set_level(logging.DEBUG, logger="minicpm_core")
+    async with gateway(refused, lost) as found:
+        with pytest.raises(errors.ConnectionLostError):
+            await use(found)
+    assert [record for record in caplog.records if record.name.startswith("minicpm_core")] == []
 
 
 async def test_after_an_error_of_the_user_s_own_the_session_is_closed_with_a_goodbye() -> None:
