@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ class Feed:
         self._sample_rate = sample_rate
         self._units = UnitMaker()
         self._speaking = self._has_spoken = False
+        self._seen = asyncio.Event()
 
     async def run(self, items: AsyncIterator[Any]) -> None:
         """Send all of a stream, and silence after it; then close the session, also where the stream fails."""
@@ -61,6 +63,7 @@ class Feed:
 
     def look_at(self, event: ServerEvent) -> None:
         """See what the model does."""
+        self._seen.set()
         if isinstance(event, TextDelta | AudioDelta):
             self._speaking = True
         elif isinstance(event, Listen | SessionReplaced):  # which breaks an answer off
@@ -86,7 +89,7 @@ class Feed:
 
     async def _hear_out(self) -> None:
         """Send silence, a unit for each that was answered, until the model has had its say."""
-        await self._session.answered()
+        await self._answered()
         self._has_spoken = False  # before the end of the input, which may have asked for more
         for _ in range(self._answer_within):
             if self._speaking or self._has_spoken:
@@ -97,4 +100,11 @@ class Feed:
 
     async def _be_silent(self) -> None:
         await self._put(bytes(UNIT_BYTES))
+        await self._answered()
+
+    async def _answered(self) -> None:
+        """Wait until all that was sent is answered, and the answers were looked at."""
         await self._session.answered()
+        while self._session.metrics.events_pending:
+            self._seen.clear()
+            await self._seen.wait()

@@ -24,7 +24,7 @@ from llama_index_minicpm.voice_agent import (
 from minicpm_core.errors import ConfigurationError, InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import errors
 from minicpm_core.realtime.client import RealtimeClient
-from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, TextDelta
+from minicpm_core.realtime.events import AudioDelta, ErrorEvent, Listen, ResponseInterrupted, TextDelta, UnknownEvent
 from tests.realtime.gateway import Gateway, Peer, gateway
 from tests.realtime.talker import LOUD, QUIET, SPOKEN, cut_short, talker
 
@@ -106,6 +106,15 @@ async def test_events_are_exported_without_sound_and_without_session_ids() -> No
     assert shown[3] == {"type": "text_delta", "response_id": "r1", "text": "Yes."}
     assert shown[4] == {"type": "audio_delta", "response_id": "r1", "audio_seconds": 0.1}
     assert "sess_1" not in str(events)
+
+
+async def test_what_nobody_knows_is_among_the_events_by_its_name() -> None:
+    agent = MiniCPMVoiceAgent(ws_url="ws://127.0.0.1:1")
+    await agent.handle_message(UnknownEvent(type="session.novelty", extra={"session_id": "sess_1"}))
+    await agent.handle_message(ErrorEvent(code="inference_failed", message="it broke"))
+    unknown, error = (event.model_dump(by_alias=True, exclude_none=True) for event in agent.export_events())
+    assert unknown == {"type": "unknown_event", "name": "session.novelty"}
+    assert error == {"type": "error_event", "name": "inference_failed", "text": "it broke"}
 
 
 async def test_the_oldest_events_are_forgotten() -> None:

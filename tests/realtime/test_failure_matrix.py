@@ -106,6 +106,23 @@ async def test_each_failure_in_each_state_is_its_own_error(
     assert len(emulator.sessions) <= 1  # 0 where a busy machine had not come to it before the timeout
 
 
+@pytest.mark.parametrize("place", PLACES[:5])
+@pytest.mark.parametrize("fault", AFTER_THE_HANDSHAKE)
+async def test_each_failure_of_a_session_that_takes_over_is_the_error_of_it_all(
+    emulator: EmulatorServer, fault: str, place: str
+) -> None:
+    emulator.reset()
+    emulator.inject_realtime("closed=timeout; at=1")
+    emulator.inject_realtime(f"{fault}; at={place}")
+    timeouts = replace(TIMEOUTS, **({PHASES[place]: SHORT} if fault in {"stall", "half-open"} else {}))
+    client = RealtimeClient(base_url=emulator.realtime_url, timeouts=timeouts, max_retries=0)
+    with pytest.raises(RealtimeError) as caught:
+        await use(client, place, on_limit="rollover")
+    assert type(caught.value) is (BEFORE_IT if place == "connecting" else AFTER_THE_HANDSHAKE)[fault]
+    if isinstance(caught.value, RealtimeTimeoutError):
+        assert caught.value.phase == PHASES[place]
+
+
 @pytest.mark.parametrize("place", PLACES[:4])
 async def test_a_failure_before_the_session_begins_is_got_over_by_trying_again(
     emulator: EmulatorServer, place: str

@@ -299,6 +299,62 @@ async def test_sending_waits_while_too_many_units_wait() -> None:
     assert [unit["input"]["input_id"] for unit in found.peers[0].heard[1:-1]] == [f"in_{n}" for n in range(1, 151)]
 
 
+async def test_who_wants_the_answers_waits_until_they_are_there() -> None:
+    release = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        await peer.answer(await peer.hear("input.append"))
+        unit = await peer.hear("input.append")
+        await release.wait()
+        await peer.answer(unit)
+        await peer.until_closed()
+
+    async with gateway(script) as found, client_of(found).session() as session:
+        await session.answered()
+        await session.send_audio(UNIT * 2)
+        waiting = asyncio.create_task(session.answered())
+        async for event in session:
+            if isinstance(event, events.Listen):
+                break
+        assert session.metrics.units_unanswered == 1
+        assert not waiting.done()
+        release.set()
+        await waiting
+        assert session.metrics.units_unanswered == 0
+        assert isinstance(await anext(session), events.Listen)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_nobody_waits_for_answers_that_will_not_come(*, closed: bool) -> None:
+    sent = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        await peer.hear("input.append")
+        sent.set()
+        if closed:
+            await peer.hear("session.close")
+            await peer.say("session.closed", reason="user_stop")
+        else:
+            peer.socket.transport.abort()
+
+    async with gateway(script) as found:
+        session = client_of(found).session()
+        await session.__aenter__()
+        assert [type(await anext(session)).__name__ for _ in range(2)] == ["QueueDone", "SessionCreated"]
+        await session.send_audio(UNIT)
+        waiting = asyncio.create_task(session.answered())
+        await sent.wait()
+        if closed:
+            await session.close()
+            await waiting
+        else:
+            with pytest.raises(errors.ConnectionLostError):
+                await waiting
+        await session.close()
+
+
 async def test_a_session_is_used_once_and_only_while_it_lasts() -> None:
     async with gateway(_simple) as found:
         session = client_of(found).session()

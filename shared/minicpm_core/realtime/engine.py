@@ -151,7 +151,7 @@ class Engine:
             return None
 
     async def answered(self) -> None:
-        """Wait until all that is sent, or waits to be, is answered, and somebody took the answers; or for the end.
+        """Wait until all that is sent, or waits to be, is answered; or for the end.
 
         Raises:
             APIError: The session has ended badly.
@@ -159,7 +159,6 @@ class Engine:
         while (len(self.outgoing.box) or len(self._flight)) and not self._flight.over:
             await self.outgoing.box.empty()
             await self._flight.landed()
-        await self.incoming.box.empty()
         self.check_end()
 
     async def goes_on(self) -> bool:

@@ -184,7 +184,9 @@ class RealtimeSession:
         self._engine.outgoing.fill(seconds)
 
     async def answered(self) -> None:
-        """Wait until all that was sent is answered, and the events of it were taken; or for the end of the session.
+        """Wait until there is an answer to all that was sent, if only that the model listens; or for the session's end.
+
+        Read the events meanwhile: while too many of them wait to be taken, nothing more is read from the server.
 
         Raises:
             APIError: The session has ended badly.
