@@ -12,6 +12,7 @@ import pytest
 from minicpm_core.errors import InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import (
     ChatMessage,
+    ChatPart,
     ConnectionLostError,
     Metrics,
     RealtimeClient,
@@ -275,12 +276,13 @@ async def test_a_chat_that_the_server_ends_is_not_replaced_as_its_question_would
 
 
 NOT_A_PART: Any = b"Hi"
+NO_CONTENT: Any = ChatPart(type="text", text="Hi")
 
 
 @pytest.mark.parametrize(
     "messages",
-    [[], [{"role": "user", "content": "Hi"}], [ChatMessage("user", [NOT_A_PART])]],
-    ids=["none", "dict", "bytes"],
+    [[], [{"role": "user", "content": "Hi"}], [ChatMessage("user", [NOT_A_PART])], ChatMessage("user", NO_CONTENT)],
+    ids=["none", "dict", "bytes", "part"],
 )
 async def test_what_is_no_question_is_refused_and_the_chat_goes_on(messages: Any) -> None:
     async with gateway(echoing) as found, chat_with(found) as session:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from minicpm_core.errors import InvalidInputError, InvalidMediaError
 from minicpm_core.media.images import load_image
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable
 
-    from minicpm_core.parts import Detail, ImageSource
+    from minicpm_core.parts import ImageSource
     from minicpm_core.realtime.audio import SampleFormat
+
+PictureDetail: TypeAlias = Literal["auto", "low", "original"]
+"""How many pixels of a picture are sent: as many as the model can see, 448² at most, or all."""
 
 _ACCEPTED = frozenset({"image/jpeg", "image/png"})
 
@@ -54,7 +57,7 @@ class Prepared:
         return self._make()
 
 
-def picture(image: Any, *, detail: Detail) -> Prepared:
+def picture(image: Any, *, detail: PictureDetail) -> Prepared:
     """A picture, as JPEG or PNG.
 
     Args:
@@ -69,8 +72,8 @@ def picture(image: Any, *, detail: Detail) -> Prepared:
         raise InvalidMediaError(
             "A picture is not taken from a text: give bytes, or a pathlib.Path if it is a file of the program's own."
         )
-    if detail not in {"auto", "low", "original"}:
-        raise InvalidInputError(f"detail must be 'auto', 'low' or 'original', not {cast('Any', detail)!r:.40}.")
+    if detail not in get_args(PictureDetail):
+        raise InvalidInputError(f"detail must be one of {', '.join(get_args(PictureDetail))}, not {detail!r:.40}.")
     source = image_from_path(image) if _is_path(image) else picture_source(image)
     return Prepared(partial(_encoded, source, detail))
 
@@ -109,7 +112,7 @@ def _is_wav(audio: Any) -> bool:
     return isinstance(audio, bytes | bytearray) and audio[:4] == b"RIFF" and audio[8:12] == b"WAVE"
 
 
-def _encoded(source: ImageSource, detail: Detail) -> str:
+def _encoded(source: ImageSource, detail: PictureDetail) -> str:
     (part,) = load_image(source, accept=_ACCEPTED, detail=detail)
     return part.base64.decode("ascii")
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from minicpm_core.parts import Detail
     from minicpm_core.realtime.audio import SampleFormat
-    from minicpm_core.realtime.chat_media import Prepared
+    from minicpm_core.realtime.chat_media import PictureDetail, Prepared
 
 
 def _nothing() -> dict[str, Any]:
@@ -92,7 +91,7 @@ class ChatPart:
     source: Prepared | None = field(default=None, repr=False)
 
     @classmethod
-    def of_image(cls, image: Any, *, detail: Detail = "auto") -> Self:
+    def of_image(cls, image: Any, *, detail: PictureDetail = "auto") -> Self:
         """A picture. It is read and encoded when it is first sent, in a thread; an array is copied at once.
 
         Args:

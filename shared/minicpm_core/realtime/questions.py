@@ -35,7 +35,7 @@ class Questions:
         self._reading = False
 
     async def stream(
-        self, messages: str | Sequence[ChatMessage], options: dict[str, Any]
+        self, messages: str | ChatMessage | Sequence[ChatMessage], options: dict[str, Any]
     ) -> AsyncGenerator[ServerEvent, None]:
         """The events of an answer, as `RealtimeSession.chat` gives them. What is left of other answers is passed over.
 
@@ -48,7 +48,9 @@ class Questions:
             APIError: The session has ended before the answer had.
         """
         name = self._engine.outgoing.name()
-        history = (ChatMessage("user", messages),) if isinstance(messages, str) else tuple(messages)
+        if isinstance(messages, str):
+            messages = ChatMessage("user", messages)
+        history = (messages,) if isinstance(messages, ChatMessage) else tuple(messages)
         question = ChatAppend(messages=history, input_id=name, **options)
         self._engine.check(question)
         # Pictures and sound are prepared and checked here; what was prepared is kept, and sent as it is.
@@ -63,7 +65,7 @@ class Questions:
                     return
         raise SessionStateError("The rest of this answer was passed over, as another question was asked meanwhile.")
 
-    async def whole(self, messages: str | Sequence[ChatMessage], options: dict[str, Any]) -> Turn:
+    async def whole(self, messages: str | ChatMessage | Sequence[ChatMessage], options: dict[str, Any]) -> Turn:
         """A whole answer. Who asks meanwhile waits.
 
         Args:

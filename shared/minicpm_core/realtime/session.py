@@ -195,7 +195,9 @@ class RealtimeSession:
 
     # --- Chats --------------------------------------------------------------------------------------------------------
 
-    def chat(self, messages: str | Sequence[ChatMessage], **options: Any) -> AsyncGenerator[ServerEvent, None]:
+    def chat(
+        self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Any
+    ) -> AsyncGenerator[ServerEvent, None]:
         """Ask, in a session of mode `chat`; the events of the answer, a `ResponseDone` at its end.
 
         What is left of an answer that is not read to its end is passed over when the next question is asked. Pictures
@@ -212,7 +214,7 @@ class RealtimeSession:
         """
         return self._questions.stream(messages, options)
 
-    async def ask(self, messages: str | Sequence[ChatMessage], **options: Any) -> Turn:
+    async def ask(self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Any) -> Turn:
         """Ask, in a session of mode `chat`, and wait for the whole answer. Who asks meanwhile waits for theirs.
 
         Args:

@@ -5,6 +5,7 @@ Everything is checked here: the servers end the session at the first mistake, or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from minicpm_core.errors import InvalidInputError, UnsupportedFeatureError
@@ -21,7 +22,7 @@ from minicpm_core.realtime.duplex import check_config
 from minicpm_core.realtime.events import UNIT_SAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from minicpm_core.realtime.events import Generation
 
@@ -226,6 +227,8 @@ def _message(message: ChatMessage) -> Frame:
     if message.role not in _ROLES:
         raise InvalidInputError(f"A role is one of {', '.join(_ROLES)}, not {message.role!r:.40}.")
     content = message.content
+    if not isinstance(content, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may
+        raise InvalidInputError(f"A content is a text, or a list of texts and parts, not {type(content).__name__}.")
     return {"role": message.role, "content": content if isinstance(content, str) else list(map(_part, content))}
 
 
