@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_minicpm._realtime_inputs import inputs
 from minicpm_core.errors import APIError
 from minicpm_core.realtime.audio import UNIT_BYTES, UnitMaker
-from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, SessionReplaced, TextDelta
+from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ class Feed:
         self._seen.set()
         if isinstance(event, TextDelta | AudioDelta):
             self._speaking = True
-        elif isinstance(event, Listen | SessionReplaced):  # which breaks an answer off
+        elif isinstance(event, Listen):
             self._has_spoken = self._has_spoken or self._speaking
             self._speaking = False
         elif isinstance(event, ResponseInterrupted):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from minicpm_core.errors import ConfigurationError, InvalidInputError, InvalidMediaError
-from minicpm_core.realtime import ChatMessage, ChatPart, RealtimeClient
+from minicpm_core.realtime import ChatMessage, ChatPart, RealtimeClient, SessionInit, Voice
 from minicpm_core.realtime.client_events import ChatAppend
 from minicpm_core.realtime.codec import Codec
 from tests.realtime.frames import check_sent
@@ -192,6 +192,17 @@ def test_what_is_no_sound_is_refused_at_once(audio: Any, options: dict[str, Any]
 def test_a_file_without_sound_is_refused_before_it_is_sent(audio: Any) -> None:
     with pytest.raises(InvalidMediaError):
         sent(ChatPart.of_audio(audio))
+
+
+def test_a_voice_is_made_of_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "voice.wav"
+    path.write_bytes(wav_of(PCM))
+    for voice in (Voice.of_audio(path), Voice.of_audio(TONE)):
+        frame = check_sent(Codec().encode(SessionInit(voice=voice)), 2)
+        heard = np.frombuffer(base64.b64decode(frame["payload"]["voice"]["ref_audio_base64"]), "f4")
+        assert np.abs(heard - TONE).max() < 1e-3
+    with pytest.raises(InvalidMediaError):
+        Voice.of_audio(Path("nowhere.wav"))
 
 
 def test_without_pillow_an_array_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def _nothing() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
-    """A voice to speak with.
+    """A voice to speak with; `of_audio` makes one of a recording.
 
     Attributes:
         ref_audio: What the language model hears of it: float32, 16 kHz, not a WAV file.
@@ -30,6 +30,30 @@ class Voice:
 
     ref_audio: bytes | None = field(default=None, repr=False)
     tts_ref_audio: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_audio(
+        cls,
+        audio: Any,
+        *,
+        format: SampleFormat | None = None,  # noqa: A002 - the word of this trade
+        sample_rate: int | None = None,
+    ) -> Self:
+        """The voice in a recording, which is read and resampled at once: some seconds of speech, and little else.
+
+        Args:
+            audio: As for `ChatPart.of_audio`.
+            format: As there.
+            sample_rate: As there.
+
+        Raises:
+            InvalidInputError: It is no sound, or is broken.
+            ConfigurationError: It has to be decoded, and PyAV is not installed.
+        """
+        from minicpm_core.realtime.chat_media import recording
+        from minicpm_core.realtime.samples import from_base64
+
+        return cls(ref_audio=from_base64(recording(audio, format=format, sample_rate=sample_rate).base64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
