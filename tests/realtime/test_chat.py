@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 from array import array
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from minicpm_core.errors import InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import (
+    ChatAppend,
     ChatMessage,
     ChatPart,
     ConnectionLostError,
@@ -26,6 +28,7 @@ from minicpm_core.realtime import (
     Turn,
     UnknownEvent,
 )
+from minicpm_core.realtime.client_events import QuestionOptions
 from tests.realtime.gateway import Gateway, Peer, gateway
 
 if TYPE_CHECKING:
@@ -300,6 +303,12 @@ async def test_sound_is_not_for_chats_and_questions_are_for_nothing_else() -> No
         async with RealtimeClient(base_url=found.url).session() as session:
             with pytest.raises(SessionStateError, match="mode 'audio'"):
                 await session.ask("one")
+
+
+def test_every_field_of_a_question_can_be_given_by_name() -> None:
+    assert QuestionOptions.__annotations__.keys() | {"messages", "input_id"} == {
+        each.name for each in fields(ChatAppend)
+    }
 
 
 def test_the_first_generation_has_no_chat() -> None:

@@ -6,7 +6,7 @@ They can be made freely; whether they can be sent is checked by the codec, befor
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -203,6 +203,22 @@ class ChatAppend:
     input_id: str | None = None
     response_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=_nothing, hash=False)
+
+
+class QuestionOptions(TypedDict, total=False):
+    """The fields of `ChatAppend` that a question may have beside its messages; they are described there."""
+
+    streaming: bool
+    max_new_tokens: int | None
+    length_penalty: float | None
+    max_slice_nums: int | None
+    omni_mode: bool | None
+    speak: bool
+    voice: bytes | None
+    use_tts_template: bool | None
+    enable_thinking: bool | None
+    response_id: str | None
+    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minicpm_core.realtime.client_events import ChatAppend, ChatMessage
 from minicpm_core.realtime.codec import Codec
@@ -16,6 +16,7 @@ from minicpm_core.realtime.turns import TurnCollector
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from minicpm_core.realtime.client_events import QuestionOptions
     from minicpm_core.realtime.engine import Engine
     from minicpm_core.realtime.events import ServerEvent
     from minicpm_core.realtime.turns import Turn
@@ -35,13 +36,13 @@ class Questions:
         self._reading = False
 
     async def stream(
-        self, messages: str | ChatMessage | Sequence[ChatMessage], options: dict[str, Any]
+        self, messages: str | ChatMessage | Sequence[ChatMessage], options: QuestionOptions
     ) -> AsyncGenerator[ServerEvent, None]:
         """The events of an answer, as `RealtimeSession.chat` gives them. What is left of other answers is passed over.
 
         Args:
             messages: The history, or a question without one.
-            options: Fields of `ChatAppend`.
+            options: Of the question.
 
         Raises:
             InvalidInputError: It cannot be sent, or what is to be read is being read by another task.
@@ -65,7 +66,7 @@ class Questions:
                     return
         raise SessionStateError("The rest of this answer was passed over, as another question was asked meanwhile.")
 
-    async def whole(self, messages: str | ChatMessage | Sequence[ChatMessage], options: dict[str, Any]) -> Turn:
+    async def whole(self, messages: str | ChatMessage | Sequence[ChatMessage], options: QuestionOptions) -> Turn:
         """A whole answer. Who asks meanwhile waits.
 
         Args:

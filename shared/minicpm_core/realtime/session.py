@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from minicpm_core.errors import APIError, InvalidInputError
 from minicpm_core.realtime import frames
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from minicpm_core.realtime.audio import SampleFormat
-    from minicpm_core.realtime.client_events import ChatMessage, SessionInit
+    from minicpm_core.realtime.client_events import ChatMessage, QuestionOptions, SessionInit
     from minicpm_core.realtime.events import QueueUpdate, ServerEvent, SessionCreated
     from minicpm_core.realtime.link import Link
     from minicpm_core.realtime.machine import State
@@ -196,7 +196,7 @@ class RealtimeSession:
     # --- Chats --------------------------------------------------------------------------------------------------------
 
     def chat(
-        self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Any
+        self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Unpack[QuestionOptions]
     ) -> AsyncGenerator[ServerEvent, None]:
         """Ask, in a session of mode `chat`; the events of the answer, a `ResponseDone` at its end.
 
@@ -214,7 +214,9 @@ class RealtimeSession:
         """
         return self._questions.stream(messages, options)
 
-    async def ask(self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Any) -> Turn:
+    async def ask(
+        self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Unpack[QuestionOptions]
+    ) -> Turn:
         """Ask, in a session of mode `chat`, and wait for the whole answer. Who asks meanwhile waits for theirs.
 
         Args:
