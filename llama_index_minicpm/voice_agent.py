@@ -261,9 +261,10 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
                 await waiting
             if not self._keep_audio:
                 message = replace(message, audio=b"")
-        elif isinstance(message, ResponseInterrupted | SessionReplaced):
+        turns = self._collector.take(message)
+        if isinstance(message, ResponseInterrupted) or (isinstance(message, SessionReplaced) and turns):
             self._sound.interrupt()
-        for turn in self._collector.take(message):
+        for turn in turns:
             self._turn_ended()
             await self._turn(turn)
         if isinstance(message, SessionReplaced):

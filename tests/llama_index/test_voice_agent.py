@@ -24,7 +24,15 @@ from llama_index_minicpm.voice_agent import (
 from minicpm_core.errors import ConfigurationError, InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import errors
 from minicpm_core.realtime.client import RealtimeClient
-from minicpm_core.realtime.events import AudioDelta, ErrorEvent, Listen, ResponseInterrupted, TextDelta, UnknownEvent
+from minicpm_core.realtime.events import (
+    AudioDelta,
+    ErrorEvent,
+    Listen,
+    ResponseInterrupted,
+    SessionReplaced,
+    TextDelta,
+    UnknownEvent,
+)
 from tests.realtime.gateway import Gateway, Peer, gateway
 from tests.realtime.talker import LOUD, QUIET, SPOKEN, cut_short, talker
 
@@ -193,6 +201,19 @@ async def test_another_session_takes_over_and_its_turns_are_messages_of_their_ow
     assert "session_replaced" in [event.type_t for event in agent.export_events()]
     assert heard == [SPOKEN]
     assert len(found.peers) == 2
+
+
+async def test_a_takeover_lets_what_was_said_to_its_end_be_heard() -> None:
+    interface = QueueVoiceInterface()
+    agent = MiniCPMVoiceAgent(ws_url="ws://127.0.0.1:1", interface=interface)
+    for event in (
+        AudioDelta(audio=SPOKEN, response_id="r1"),
+        Listen(response_id="r1"),
+        SessionReplaced(reason="time_limit", number=1, lasted_s=570.0),
+    ):
+        await agent.handle_message(event)
+    interface.stop()
+    assert [piece async for piece in interface.heard()] == [SPOKEN]
 
 
 async def test_a_turn_that_the_end_breaks_off_is_a_message() -> None:
