@@ -160,7 +160,7 @@ async def test_a_unit_that_is_never_answered_is_noticed_after_others_were() -> N
 async def test_a_conversation_goes_on_over_the_limits_of_the_emulator(
     minicpm_emulator_factory: EmulatorFactory,
 ) -> None:
-    server = minicpm_emulator_factory(realtime=RealtimeEmulation(generation=1, audio_limit=60, speed=20))
+    server = minicpm_emulator_factory(realtime=RealtimeEmulation(generation=1, speed=20))
     client = RealtimeClient(
         base_url=server.realtime_url,
         generation=1,
