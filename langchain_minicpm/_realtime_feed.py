@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_minicpm._realtime_inputs import inputs
 from minicpm_core.errors import APIError
 from minicpm_core.realtime.audio import UNIT_BYTES, UnitMaker
-from minicpm_core.realtime.events import AudioDelta, Listen, OutputDelta, ResponseInterrupted, TextDelta
+from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,9 +43,8 @@ class Feed:
         self._format: SampleFormat = format
         self._sample_rate = sample_rate
         self._units = UnitMaker()
-        self._sent = 0
-        self._answers = _Answers()
-        self._changed = asyncio.Event()
+        self._speaking = self._has_spoken = False
+        self._seen = asyncio.Event()
 
     async def run(self, items: AsyncIterator[Any]) -> None:
         """Send all of a stream, and silence after it; then close the session, also where the stream fails."""
@@ -64,12 +63,17 @@ class Feed:
 
     def look_at(self, event: ServerEvent) -> None:
         """See what the model does."""
-        self._answers.take(event)
-        self._changed.set()
+        self._seen.set()
+        if isinstance(event, TextDelta | AudioDelta):
+            self._speaking = True
+        elif isinstance(event, Listen):
+            self._has_spoken = self._has_spoken or self._speaking
+            self._speaking = False
+        elif isinstance(event, ResponseInterrupted):
+            self._speaking = False
 
     async def _send(self, item: RealtimeInput) -> None:
         if item.interrupt:
-            self._answers.skip_to(self._sent)
             await self._session.interrupt(units=item.interrupt)
         if item.frame is not None:
             await self._session.send_frame(item.frame)
@@ -81,18 +85,17 @@ class Feed:
                 await self._put(unit)
 
     async def _put(self, unit: bytes) -> None:
-        self._sent += 1
         await self._session.send_audio(unit, format="f32")
 
     async def _hear_out(self) -> None:
         """Send silence, a unit for each that was answered, until the model has had its say."""
         await self._answered()
-        self._answers.has_spoken = False  # before the end of the input, which may have asked for more
+        self._has_spoken = False  # before the end of the input, which may have asked for more
         for _ in range(self._answer_within):
-            if self._answers.speaking or self._answers.has_spoken:
+            if self._speaking or self._has_spoken:
                 break
             await self._be_silent()
-        while self._answers.speaking:
+        while self._speaking:
             await self._be_silent()
 
     async def _be_silent(self) -> None:
@@ -100,48 +103,8 @@ class Feed:
         await self._answered()
 
     async def _answered(self) -> None:
-        while self._answers.count < self._sent:
-            self._changed.clear()
-            await self._changed.wait()
-
-
-class _Answers:
-    """What the answers to the units come to.
-
-    Attributes:
-        count: Units that were answered.
-        speaking: Whether the model speaks.
-        has_spoken: Whether it did, and listens again.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.speaking = False
-        self.has_spoken = False
-        self._skipped = 0
-        self._named: str | None = None
-        self._words = False
-
-    def skip_to(self, count: int) -> None:
-        """What is said to the units so far may be dropped: what comes next answers a later one."""
-        self._skipped = count
-
-    def take(self, event: ServerEvent) -> None:
-        """Look at an event."""
-        if isinstance(event, ResponseInterrupted):
-            self.speaking = False
-        if not isinstance(event, OutputDelta):
-            return
-        self.count = max(self._counted(event), self._skipped)
-        self._named, self._words = event.input_id, isinstance(event, TextDelta)
-        if isinstance(event, Listen):
-            self.has_spoken = self.has_spoken or self.speaking
-            self.speaking = False
-        elif isinstance(event, TextDelta | AudioDelta):
-            self.speaking = True
-
-    def _counted(self, event: OutputDelta) -> int:
-        """Units that are answered with this. Without names, sound after words belongs to their unit."""
-        if event.input_id is not None:
-            return self.count + (event.input_id != self._named)
-        return self.count + (not (isinstance(event, AudioDelta) and self._words))
+        """Wait until all that was sent is answered, and the answers were looked at."""
+        await self._session.answered()
+        while self._session.metrics.events_pending:
+            self._seen.clear()
+            await self._seen.wait()

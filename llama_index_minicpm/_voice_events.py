@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import AudioBlock, ChatMessage, MessageRol
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.voice_agents import BaseVoiceAgentEvent
 
-from minicpm_core.realtime.events import OUTPUT_RATE, AudioDelta
+from minicpm_core.realtime.events import OUTPUT_RATE, AudioDelta, ErrorEvent, UnknownEvent
 from minicpm_core.realtime.samples import F32_BYTES
 from minicpm_core.realtime.wav import to_wav
 
@@ -28,7 +28,8 @@ class MiniCPMVoiceEvent(BaseVoiceAgentEvent):
 
     Attributes:
         response_id: Of the turn.
-        text: What was said.
+        text: What was said, or what the server says about an error.
+        name: What the server calls an event that is not known here, or the code of an error.
         audio_seconds: How long it sounds.
         audio: How it sounds, where the agent keeps sound: float32, 24 kHz, one channel.
     """
@@ -37,6 +38,7 @@ class MiniCPMVoiceEvent(BaseVoiceAgentEvent):
 
     response_id: str | None = None
     text: str | None = None
+    name: str | None = None
     audio_seconds: float | None = None
     audio: bytes | None = Field(default=None, repr=False)
 
@@ -44,7 +46,11 @@ class MiniCPMVoiceEvent(BaseVoiceAgentEvent):
 def to_event(event: ServerEvent, *, keep_audio: bool) -> MiniCPMVoiceEvent:
     """An event of the core as one of LlamaIndex's."""
     found: dict[str, Any] = {"response_id": getattr(event, "response_id", None), "text": getattr(event, "text", None)}
-    if isinstance(event, AudioDelta):
+    if isinstance(event, UnknownEvent):
+        found["name"] = event.type
+    elif isinstance(event, ErrorEvent):
+        found |= {"name": event.code, "text": event.message}
+    elif isinstance(event, AudioDelta):
         found["audio_seconds"] = round(len(event.audio) / (F32_BYTES * OUTPUT_RATE), 3)
         found["audio"] = event.audio if keep_audio else None
     return MiniCPMVoiceEvent(type_t=_CAPITAL.sub("_", type(event).__name__).lower(), **found)

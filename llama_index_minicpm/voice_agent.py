@@ -24,7 +24,7 @@ from llama_index_minicpm._voice_interface import QueueVoiceInterface
 from llama_index_minicpm._voice_socket import MiniCPMVoiceAgentWebsocket
 from minicpm_core.errors import APIError, ConfigurationError, InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime.errors import SessionStateError
-from minicpm_core.realtime.events import INPUT_RATE, AudioDelta, ResponseInterrupted, ServerEvent
+from minicpm_core.realtime.events import INPUT_RATE, AudioDelta, ResponseInterrupted, ServerEvent, SessionReplaced
 from minicpm_core.realtime.settings import DEFAULT_REALTIME_URL
 from minicpm_core.realtime.turns import TurnCollector
 
@@ -261,11 +261,14 @@ class MiniCPMVoiceAgent(BaseVoiceAgent):
                 await waiting
             if not self._keep_audio:
                 message = replace(message, audio=b"")
-        elif isinstance(message, ResponseInterrupted):
+        turns = self._collector.take(message)
+        if isinstance(message, ResponseInterrupted) or (isinstance(message, SessionReplaced) and turns):
             self._sound.interrupt()
-        for turn in self._collector.take(message):
+        for turn in turns:
             self._turn_ended()
             await self._turn(turn)
+        if isinstance(message, SessionReplaced):
+            self._latest = None  # the next session may give its turns the same names
 
     def _remember(self, event: MiniCPMVoiceEvent) -> None:
         self._events.append(event)

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -102,6 +103,7 @@ class Conversation:
         self.ready = asyncio.Event()
         self.telling: set[asyncio.Task[None]] = set()
         self.turns: dict[str | None, int] = {}
+        self.numbers = itertools.count(1)
 
     async def run(self) -> None:
         """To the end."""
@@ -156,10 +158,14 @@ class Conversation:
                 elif type(event) in KINDS:
                     turn = self.turns.get(getattr(event, "response_id", None))
                     await self.socket.send_json({"type": KINDS[type(event)], "turn": turn})
+                if isinstance(event, SessionReplaced):
+                    self.turns.clear()  # the next session may give its turns the same names
 
     def turn(self, response_id: str | None) -> int:
         """The number of a turn."""
-        return self.turns.setdefault(response_id, len(self.turns) + 1)
+        if response_id not in self.turns:
+            self.turns[response_id] = next(self.numbers)
+        return self.turns[response_id]
 
     # --- Up -----------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from minicpm_core.cli.sound import read_pictures, read_sound
+from minicpm_core.cli.sound import read_pictures, sound_from
 from minicpm_core.errors import ConfigurationError, InvalidMediaError
 from minicpm_core.realtime.devices import Microphone, Speaker, check_devices
 from minicpm_core.realtime.jitter import JitterBuffer
@@ -153,16 +153,16 @@ def _interrupt() -> signal.Signals:
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_wav_files_of_every_width_sound_alike(tmp_path: Path, width: int, channels: int) -> None:
-    sound = read_sound(write_tone(tmp_path / "a.wav", rate=8000, channels=channels, width=width, seconds=0.5))
+    sound = sound_from(write_tone(tmp_path / "a.wav", rate=8000, channels=channels, width=width, seconds=0.5))
     assert (sound.rate, sound.seconds) == (8000, 0.5)
-    plain = array("h", read_sound(write_tone(tmp_path / "b.wav", rate=8000, channels=1, seconds=0.5)).pcm)
+    plain = array("h", sound_from(write_tone(tmp_path / "b.wav", rate=8000, channels=1, seconds=0.5)).pcm)
     assert max(abs(a - b) for a, b in zip(array("h", sound.pcm), plain, strict=True)) <= 257
 
 
 def test_other_files_are_decoded(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(clips.tone("mp3", "libmp3lame", 44_100))
-    sound = read_sound(path)
+    sound = sound_from(path)
     assert sound.rate == 16_000
     assert 1.9 < sound.seconds < 2.2
 
@@ -172,7 +172,7 @@ def test_what_is_no_sound_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(data)
     with pytest.raises(InvalidMediaError):
-        read_sound(path)
+        sound_from(path)
 
 
 def test_a_film_gives_a_picture_a_second(tmp_path: Path, rocket: Path) -> None:
@@ -304,3 +304,26 @@ def test_a_conversation_by_microphone_lasts_until_the_session_ends(
     assert "The model's side failed" in ran.err
     assert minicpm_emulator.sessions[-1].units[-1].level > -15
     assert [stream.running for stream in Stream.opened] == [False, False]
+
+
+def test_a_turn_that_a_takeover_breaks_off_ends_its_line(
+    sound_card: Any, minicpm: Callable[..., Ran], minicpm_emulator: EmulatorServer
+) -> None:
+    minicpm_emulator.inject_realtime("closed=timeout; at=6")
+    minicpm_emulator.inject_realtime("backend-error; at=3")
+    loud = array("h", (round(12_000 * math.sin(at * math.tau * 440 / 16_000)) for at in range(16_000))).tobytes()
+
+    class Spoken(Stream):
+        def start(self) -> None:
+            super().start()
+            for piece in (loud, loud, loud, *[bytes(32_000)] * 6):
+                self.settings["callback"](piece, 16_000, None, None)
+
+    sound_card.RawInputStream = Spoken
+    ran = minicpm("talk", "--url", minicpm_emulator.realtime_url)
+    assert ran.code == 1
+    assert ran.out.startswith("I am the emulator")
+    assert ran.out.endswith("\n")
+    told = ran.err.index("broken off]")
+    assert told < ran.err.index("Another session took over: what was said before is forgotten.")
+    assert len(minicpm_emulator.sessions) == 2

@@ -29,6 +29,7 @@ _FILES: tuple[Medium, ...] = ("video", "audio", "PDF")
 def served(minicpm_emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> EmulatorServer:
     """The emulator, named in the environment as a server of one's own is."""
     monkeypatch.setenv("MINICPM_BASE_URL", minicpm_emulator.base_url)
+    monkeypatch.setenv("MINICPM_REALTIME_URL", minicpm_emulator.realtime_url)
     return minicpm_emulator
 
 

@@ -22,6 +22,8 @@ from websockets.typing import Origin
 from minicpm_core.emulator import EmulatorServer, RealtimeEmulation
 from tests.docs.browser import CHROMIUM, tab
 from tests.docs.pages import ROOT
+from tests.realtime.gateway import gateway
+from tests.realtime.talker import cut_short, talker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -119,6 +121,23 @@ async def test_an_interruption_ends_the_turn(site: str) -> None:
         await socket.send('{"type": "interrupt"}')
         await socket.send(QUIET)
         assert (await heard(socket, "interrupted"))[-1]["turn"] == 1
+
+
+async def test_after_a_takeover_a_turn_of_the_same_name_is_another_one() -> None:
+    async with (
+        gateway(cut_short, talker("Yes.")) as found,
+        served("--gateway", found.url) as site,
+        page(site) as socket,
+    ):
+        await heard(socket, "ready")
+        for unit in (LOUD, QUIET, LOUD, QUIET):
+            await socket.send(unit)
+        before = await heard(socket, "forgotten")
+        after = await heard(socket, "text")
+        assert [(each["turn"], each["text"]) for each in before + after if each["type"] == "text"] == [
+            (1, "Half "),
+            (2, "Yes."),
+        ]
 
 
 @pytest.mark.parametrize("origin", [None, "https://elsewhere.example", "null"])

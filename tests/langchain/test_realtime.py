@@ -21,16 +21,26 @@ from langsmith._internal._serde import dumps_json
 from PIL import Image
 
 from langchain_minicpm import MiniCPMRealtime, RealtimeChunk, RealtimeInput, each_turn, transcript
+from minicpm_core.emulator import RealtimeEmulation
 from minicpm_core.errors import ConfigurationError, InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import errors
 from minicpm_core.realtime.client import RealtimeClient
-from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, SessionCreated, TextDelta
+from minicpm_core.realtime.events import (
+    AudioDelta,
+    Listen,
+    ResponseInterrupted,
+    SessionCreated,
+    SessionReplaced,
+    TextDelta,
+)
 from tests.realtime.gateway import Peer, gateway
-from tests.realtime.talker import LOUD, QUIET, SPOKEN, loudness, talker
+from tests.realtime.talker import LOUD, QUIET, SPOKEN, cut_short, loudness, talker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from uuid import UUID
+
+    from minicpm_core.emulator.pytest_plugin import EmulatorFactory
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +189,40 @@ async def test_runs_beside_each_other_are_sessions_of_their_own() -> None:
     async with gateway(talker("One."), talker("Two."), talker("Three.")) as found:
         totals = await realtime(found.url).abatch([LOUD] * 3)
     assert {total.text for total in totals} == {"One.", "Two.", "Three."}
+
+
+async def test_another_session_takes_over_and_each_second_is_heard_once() -> None:
+    async def conversation() -> AsyncGenerator[bytes, None]:
+        for piece in (LOUD, QUIET, LOUD, QUIET, QUIET):
+            yield piece
+
+    async with gateway(cut_short, talker("Yes.")) as found:
+        total = await realtime(found.url, on_limit="rollover").ainvoke(conversation())
+    first, second = found.peers
+    assert [type(event) for event in total.events].count(SessionReplaced) == 1
+    assert [(turn.text, turn.interrupted) for turn in total.turns] == [("Half ", True), ("Yes.", False)]
+    assert [frame["input"]["input_id"] for frame in first.heard[1:]] == ["in_1", "in_2", "in_3"]
+    assert [frame["input"]["input_id"] for frame in second.heard[1:4]] == ["in_3", "in_4", "in_5"]
+    assert loudness(second.heard[1]) > 0.1
+
+
+async def test_an_agent_is_not_given_what_a_takeover_broke_off() -> None:
+    async def conversation() -> AsyncGenerator[bytes, None]:
+        for piece in (LOUD, QUIET, LOUD, QUIET, QUIET):
+            yield piece
+
+    async with gateway(cut_short, talker("Yes.")) as found:
+        chain = realtime(found.url, on_limit="rollover") | each_turn(lambda text: f"<{text}>")
+        assert [piece async for piece in chain.astream(conversation())] == ["<Yes.>"]
+
+
+@pytest.mark.parametrize("fault", ["", "error=inference_failed; at=2"])
+async def test_the_first_generation_is_heard_out_too(minicpm_emulator_factory: EmulatorFactory, fault: str) -> None:
+    server = minicpm_emulator_factory(realtime=RealtimeEmulation(generation=1, fault=fault))
+    client = RealtimeClient(base_url=server.realtime_url, generation=1)
+    total = await MiniCPMRealtime(client, answer_within=5).ainvoke([QUIET, QUIET, QUIET, LOUD])
+    assert "I heard 1 second of sound" in total.text
+    assert [turn.interrupted for turn in total.turns] == [False]
 
 
 # --- The pipeline -----------------------------------------------------------------------------------------------------

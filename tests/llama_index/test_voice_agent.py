@@ -24,9 +24,17 @@ from llama_index_minicpm.voice_agent import (
 from minicpm_core.errors import ConfigurationError, InvalidInputError, UnsupportedFeatureError
 from minicpm_core.realtime import errors
 from minicpm_core.realtime.client import RealtimeClient
-from minicpm_core.realtime.events import AudioDelta, Listen, ResponseInterrupted, TextDelta
+from minicpm_core.realtime.events import (
+    AudioDelta,
+    ErrorEvent,
+    Listen,
+    ResponseInterrupted,
+    SessionReplaced,
+    TextDelta,
+    UnknownEvent,
+)
 from tests.realtime.gateway import Gateway, Peer, gateway
-from tests.realtime.talker import LOUD, QUIET, SPOKEN, talker
+from tests.realtime.talker import LOUD, QUIET, SPOKEN, cut_short, talker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -108,6 +116,15 @@ async def test_events_are_exported_without_sound_and_without_session_ids() -> No
     assert "sess_1" not in str(events)
 
 
+async def test_what_nobody_knows_is_among_the_events_by_its_name() -> None:
+    agent = MiniCPMVoiceAgent(ws_url="ws://127.0.0.1:1")
+    await agent.handle_message(UnknownEvent(type="session.novelty", extra={"session_id": "sess_1"}))
+    await agent.handle_message(ErrorEvent(code="inference_failed", message="it broke"))
+    unknown, error = (event.model_dump(by_alias=True, exclude_none=True) for event in agent.export_events())
+    assert unknown == {"type": "unknown_event", "name": "session.novelty"}
+    assert error == {"type": "error_event", "name": "inference_failed", "text": "it broke"}
+
+
 async def test_the_oldest_events_are_forgotten() -> None:
     told = Told()
     async with gateway(talker("Yes.")) as found, agent_of(found, on_message=told, max_events=2) as agent:
@@ -165,6 +182,38 @@ async def test_an_interruption_drops_what_waits_and_is_in_the_history() -> None:
     assert message.additional_kwargs["interrupted"]
     assert found.peers[0].heard[-2]["input"]["force_listen"] is True
     await heard.aclose()
+
+
+async def test_another_session_takes_over_and_its_turns_are_messages_of_their_own() -> None:
+    interface = QueueVoiceInterface()
+    told = Told()
+    async with gateway(cut_short, talker("Yes.")) as found:
+        async with agent_of(found, interface=interface, on_message=told, on_limit="rollover") as agent:
+            interface.receive(SPOKEN)  # which waits to be played, when the session is replaced
+            await agent.send(LOUD + QUIET + LOUD + QUIET * 3)
+            for _ in range(2):
+                await told.messages.get()
+        heard = [piece async for piece in interface.heard()]
+    messages = agent.export_messages()
+    assert [message.content for message in messages] == ["Half ", "Yes."]
+    assert [message.additional_kwargs["interrupted"] for message in messages] == [True, False]
+    assert len({message.additional_kwargs["response_id"] for message in messages}) == 1  # a name may come again
+    assert "session_replaced" in [event.type_t for event in agent.export_events()]
+    assert heard == [SPOKEN]
+    assert len(found.peers) == 2
+
+
+async def test_a_takeover_lets_what_was_said_to_its_end_be_heard() -> None:
+    interface = QueueVoiceInterface()
+    agent = MiniCPMVoiceAgent(ws_url="ws://127.0.0.1:1", interface=interface)
+    for event in (
+        AudioDelta(audio=SPOKEN, response_id="r1"),
+        Listen(response_id="r1"),
+        SessionReplaced(reason="time_limit", number=1, lasted_s=570.0),
+    ):
+        await agent.handle_message(event)
+    interface.stop()
+    assert [piece async for piece in interface.heard()] == [SPOKEN]
 
 
 async def test_a_turn_that_the_end_breaks_off_is_a_message() -> None:

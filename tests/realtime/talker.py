@@ -24,6 +24,18 @@ def loudness(unit: dict[str, Any]) -> float:
     return max(map(abs, array("f", base64.b64decode(unit["input"]["audio"]))))
 
 
+async def cut_short(peer: Peer) -> None:
+    """A script: once it is quiet after a question, half of an answer is said; then the session's time is up."""
+    await peer.begin()
+    asked = await peer.hear("input.append")
+    assert loudness(asked) > 0.1
+    await peer.answer(asked)
+    unit = await peer.hear("input.append")
+    await peer.delta("text", text="Half ", response_id="r1", input_id=unit["input"]["input_id"])
+    await peer.hear("input.append")  # which the next session has to answer
+    await peer.say("session.closed", reason="timeout")
+
+
 def talker(*answers: str) -> Callable[[Peer], Awaitable[None]]:
     """A script: after each question, and once it is quiet, one of the answers is said, a word a unit.
 

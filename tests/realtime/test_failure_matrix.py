@@ -10,6 +10,8 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +108,23 @@ async def test_each_failure_in_each_state_is_its_own_error(
     assert len(emulator.sessions) <= 1  # 0 where a busy machine had not come to it before the timeout
 
 
+@pytest.mark.parametrize("place", PLACES[:5])
+@pytest.mark.parametrize("fault", AFTER_THE_HANDSHAKE)
+async def test_each_failure_of_a_session_that_takes_over_is_the_error_of_it_all(
+    emulator: EmulatorServer, fault: str, place: str
+) -> None:
+    emulator.reset()
+    emulator.inject_realtime("closed=timeout; at=1")
+    emulator.inject_realtime(f"{fault}; at={place}")
+    timeouts = replace(TIMEOUTS, **({PHASES[place]: SHORT} if fault in {"stall", "half-open"} else {}))
+    client = RealtimeClient(base_url=emulator.realtime_url, timeouts=timeouts, max_retries=0)
+    with pytest.raises(RealtimeError) as caught:
+        await use(client, place, on_limit="rollover")
+    assert type(caught.value) is (BEFORE_IT if place == "connecting" else AFTER_THE_HANDSHAKE)[fault]
+    if isinstance(caught.value, RealtimeTimeoutError):
+        assert caught.value.phase == PHASES[place]
+
+
 @pytest.mark.parametrize("place", PLACES[:4])
 async def test_a_failure_before_the_session_begins_is_got_over_by_trying_again(
     emulator: EmulatorServer, place: str
@@ -136,26 +155,29 @@ async def test_a_connection_that_falls_silent_while_a_rollover_says_goodbye_does
                 break
 
 
-def _serve(ready: Connection) -> None:
-    with EmulatorServer(realtime=RealtimeEmulation()) as server:
-        ready.send(server.realtime_url)
+def _serve(parent: Connection) -> None:
+    """An emulator for each place, that stalls there."""
+    with ExitStack() as stack:
+        faults = [RealtimeEmulation(fault=f"stall; at={place}") for place in PLACES[1:]]
+        servers = [stack.enter_context(EmulatorServer(realtime=fault)) for fault in faults]
+        parent.send([server.realtime_url for server in servers])
+        while not all(server.sessions and server.sessions[-1].ended == "stall" for server in servers):
+            time.sleep(0.01)
+        parent.send("All sessions are where they were to come.")
         signal.pause()
 
 
-async def test_a_server_that_is_killed_is_a_lost_connection() -> None:
+async def test_a_server_that_is_killed_is_a_lost_connection_wherever_that_is() -> None:
     here, there = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there,))
     process.start()
-    url = await asyncio.to_thread(here.recv)
-    client = RealtimeClient(base_url=url, timeouts=TIMEOUTS, max_retries=0)
-
-    async def killed() -> None:
-        async with asyncio.timeout(PATIENCE), client.session() as session:
-            await session.send_audio(UNIT)
-            async for event in session:
-                if isinstance(event, Listen):
-                    os.kill(process.pid or 0, signal.SIGKILL)
-
-    with pytest.raises(ConnectionLostError):
-        await killed()
+    urls = await asyncio.to_thread(here.recv)
+    clients = [RealtimeClient(base_url=url, timeouts=TIMEOUTS, max_retries=0) for url in urls]
+    tasks = [asyncio.create_task(use(client, place)) for client, place in zip(clients, PLACES[1:], strict=True)]
+    await asyncio.to_thread(here.recv)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.to_thread(process.join)
+    assert [type(error) for error in errors] == [ConnectionLostError] * 5
+    states = [error.state for error in errors if isinstance(error, RealtimeError)]
+    assert states == ["queued", "initialising", "initialising", "active", "closing"]

@@ -111,6 +111,22 @@ def test_listening_lets_it_play_to_its_end(buffer: JitterBuffer, time: Time) -> 
     assert not buffer.playing
 
 
+def test_another_session_lets_a_turn_that_was_over_play_to_its_end(buffer: JitterBuffer, time: Time) -> None:
+    buffer.take(AudioDelta(audio=sound(1), response_id="r1"))
+    buffer.take(Listen(response_id="r1"))
+    time.now = 0.4
+    buffer.take(SessionReplaced(reason="time_limit", number=1, lasted_s=1.0))
+    assert buffer.playing
+    assert any(buffer.pull(10))
+    time.now = 1.3
+    buffer.take(AudioDelta(audio=sound(1), response_id="r1"))  # the name may come again, for another turn
+    assert buffer.metrics.turns == 2
+    assert buffer.pull(10) == bytes(40)
+    time.now = 1.5
+    assert any(buffer.pull(10))
+    assert buffer.metrics.cut_s == 0
+
+
 def test_half_a_sample_is_refused(buffer: JitterBuffer) -> None:
     with pytest.raises(InvalidInputError):
         buffer.push(b"123")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from minicpm_core.errors import InvalidInputError, UnsupportedFeatureError
+from minicpm_core.errors import InvalidInputError
 from minicpm_core.realtime import errors, events
 from minicpm_core.realtime.client import RealtimeClient
-from minicpm_core.realtime.client_events import ChatMessage, Voice
+from minicpm_core.realtime.client_events import Voice
 from minicpm_core.realtime.errors import SessionStateError
 from minicpm_core.realtime.turns import Turn
 from tests.realtime.frames import CASES
@@ -136,6 +136,43 @@ async def test_a_queue_is_waited_in_and_told() -> None:
     assert places == [2, 1]
 
 
+async def test_what_nobody_knows_is_handed_on_wherever_it_comes_and_changes_nothing() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say("gateway.hello", place="queued")
+        await peer.say("session.queue_done", new=1)
+        await peer.hear("session.init")
+        await peer.say("worker.hello", place="initialising")
+        await peer.say("session.created", session_id="sess_1", new={"of": "tomorrow"})
+        unit = await peer.hear("input.append")
+        await peer.delta("smell", response_id="r1", place="active")
+        await peer.delta("text", text="Hi.", response_id="r1", input_id=unit["input"]["input_id"], new=[2])
+        await peer.delta("listen", response_id="r1")
+        await peer.hear("session.close")
+        await peer.say("worker.goodbye", place="closing")
+        await peer.say("session.closed", reason="user_stop")
+
+    async with gateway(script) as found, client_of(found).session() as session:
+        await session.send_audio(UNIT)
+        seen: list[events.ServerEvent] = []
+        async for event in session:
+            seen.append(event)
+            if isinstance(event, events.Listen):
+                break
+        assert [
+            (type(event).__name__, *((event.type,) if isinstance(event, events.UnknownEvent) else ())) for event in seen
+        ] == [
+            ("UnknownEvent", "gateway.hello"),
+            ("QueueDone",),
+            ("UnknownEvent", "worker.hello"),
+            ("SessionCreated",),
+            ("UnknownEvent", "response.output.delta/smell"),
+            ("TextDelta",),
+            ("Listen",),
+        ]
+    assert [event.extra.get("place") for event in seen[::2]][:3] == ["queued", "initialising", "active"]
+    assert [event.extra["new"] for event in (seen[1], seen[3], seen[5])] == [1, {"of": "tomorrow"}, [2]]
+
+
 async def test_an_interrupt_forces_the_model_to_listen_and_drops_the_rest_of_the_turn() -> None:
     interrupted = asyncio.Event()
 
@@ -193,29 +230,6 @@ async def test_a_frame_that_cannot_be_shown_is_refused(mode: Any, frame: Any) ->
     async with gateway(_simple) as found, client_of(found).session(mode=mode) as session:
         with pytest.raises(InvalidInputError):
             await session.send_frame(frame)
-
-
-async def test_a_chat_is_asked_and_answered_and_another_question_follows() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.begin()
-        for _ in range(2):
-            asked = (await peer.hear("input.append"))["input"]
-            await peer.delta("text", text="Hel", input_id=asked["input_id"], response_id="r")
-            await peer.say("response.done", text="Hello.", input_id=asked["input_id"], response_id="r")
-        await peer.until_closed()
-
-    async with gateway(script) as found, client_of(found).session(mode="chat") as session:
-        for _ in range(2):
-            answer = [event async for event in session.chat([ChatMessage("user", "Hi")], max_new_tokens=8)]
-            assert isinstance(answer[-1], events.ResponseDone)
-            assert answer[-1].text == "Hello."
-        with pytest.raises(SessionStateError, match="mode 'chat'"):
-            await session.send_audio(UNIT)
-
-
-def test_the_first_generation_has_no_chat() -> None:
-    with pytest.raises(UnsupportedFeatureError):
-        RealtimeClient(generation=1).session(mode="chat")
 
 
 def test_bad_settings_are_refused_before_anything_is_opened() -> None:
@@ -285,6 +299,62 @@ async def test_sending_waits_while_too_many_units_wait() -> None:
     assert [unit["input"]["input_id"] for unit in found.peers[0].heard[1:-1]] == [f"in_{n}" for n in range(1, 151)]
 
 
+async def test_who_wants_the_answers_waits_until_they_are_there() -> None:
+    release = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        await peer.answer(await peer.hear("input.append"))
+        unit = await peer.hear("input.append")
+        await release.wait()
+        await peer.answer(unit)
+        await peer.until_closed()
+
+    async with gateway(script) as found, client_of(found).session() as session:
+        await session.answered()
+        await session.send_audio(UNIT * 2)
+        waiting = asyncio.create_task(session.answered())
+        async for event in session:
+            if isinstance(event, events.Listen):
+                break
+        assert session.metrics.units_unanswered == 1
+        assert not waiting.done()
+        release.set()
+        await waiting
+        assert session.metrics.units_unanswered == 0
+        assert isinstance(await anext(session), events.Listen)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_nobody_waits_for_answers_that_will_not_come(*, closed: bool) -> None:
+    sent = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        await peer.hear("input.append")
+        sent.set()
+        if closed:
+            await peer.hear("session.close")
+            await peer.say("session.closed", reason="user_stop")
+        else:
+            peer.socket.transport.abort()
+
+    async with gateway(script) as found:
+        session = client_of(found).session()
+        await session.__aenter__()
+        assert [type(await anext(session)).__name__ for _ in range(2)] == ["QueueDone", "SessionCreated"]
+        await session.send_audio(UNIT)
+        waiting = asyncio.create_task(session.answered())
+        await sent.wait()
+        if closed:
+            await session.close()
+            await waiting
+        else:
+            with pytest.raises(errors.ConnectionLostError):
+                await waiting
+        await session.close()
+
+
 async def test_a_session_is_used_once_and_only_while_it_lasts() -> None:
     async with gateway(_simple) as found:
         session = client_of(found).session()
@@ -310,6 +380,29 @@ async def test_the_key_is_sent_and_shown_nowhere(caplog: pytest.LogCaptureFixtur
         assert "a-key-of-mine" not in repr(vars(client))
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("minicpm_core")]
     assert not [text for text in ours if "a-key-of-mine" in text or "sess_1" in text]
+
+
+async def test_nothing_about_a_session_is_logged_however_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async def lost(peer: Peer) -> None:
+        await peer.begin()
+        await peer.hear("input.append")
+        peer.socket.transport.abort()
+
+    async def refused(peer: Peer) -> None:
+        await peer.say("error", error={"code": "queue_full", "message": "sess_1 waits", "type": "server_error"})
+        await peer.socket.close(1013)
+
+    async def use(found: Gateway) -> None:
+        async with client_of(found, max_retries=1).session(system_prompt="a-secret-of-mine") as session:
+            await session.send_audio(UNIT)
+            async for _ in session:
+                pass
+
+    caplog.set_level(logging.DEBUG, logger="minicpm_core")
+    async with gateway(refused, lost) as found:
+        with pytest.raises(errors.ConnectionLostError):
+            await use(found)
+    assert [record for record in caplog.records if record.name.startswith("minicpm_core")] == []
 
 
 async def test_after_an_error_of_the_user_s_own_the_session_is_closed_with_a_goodbye() -> None:

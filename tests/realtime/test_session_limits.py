@@ -330,7 +330,7 @@ async def test_who_sends_at_any_moment_of_a_takeover_is_not_refused(clock: Manua
             if session.metrics.units_pending < 2:
                 await session.send_audio(UNIT)
             else:
-                session._ready(InputAppend(audio=b""))
+                session._engine.check(InputAppend(audio=b""))
             await asyncio.sleep(0)
 
     async with gateway(brief) as found, client_of(found, clock).session(on_limit="rollover") as session:

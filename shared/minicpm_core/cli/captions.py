@@ -44,6 +44,7 @@ class Captions:
         elif isinstance(event, events.Listen):
             self.end()
         elif isinstance(event, events.SessionReplaced):
+            self.end("broken off")
             self._screen.note("Another session took over: what was said before is forgotten.", NOTICE)
 
     def end(self, how: str = "") -> None:

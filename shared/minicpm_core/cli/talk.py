@@ -14,7 +14,7 @@ from minicpm_core.cli.captions import Captions
 from minicpm_core.cli.emulate import NOT_A_MODEL
 from minicpm_core.cli.emulate import REALTIME_URL_VARIABLE as URL_VARIABLE
 from minicpm_core.cli.screen import NOTICE, say
-from minicpm_core.cli.sound import Sound, read_pictures, read_sound
+from minicpm_core.cli.sound import read_pictures, sound_from
 from minicpm_core.errors import ConfigurationError
 from minicpm_core.realtime import events
 from minicpm_core.realtime.barge_in import BargeIn
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from minicpm_core.cli.screen import Screen
     from minicpm_core.realtime.events import Generation, Mode, QueueUpdate
     from minicpm_core.realtime.metrics import SessionMetrics
+    from minicpm_core.realtime.recordings import Sound
     from minicpm_core.realtime.session import RealtimeSession
 
 _QUIET = 3
@@ -107,7 +108,7 @@ def talk(
         mode=mode,
         generation=generation,
         system_prompt=system_prompt,
-        sound=None if source is None else read_sound(source),
+        sound=None if source is None else sound_from(source),
         pictures=read_pictures(frames),
         target=target,
         wait=wait,

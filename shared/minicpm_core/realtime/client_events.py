@@ -6,10 +6,13 @@ They can be made freely; whether they can be sent is checked by the codec, befor
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from minicpm_core.realtime.audio import SampleFormat
+    from minicpm_core.realtime.chat_media import PictureDetail, Prepared
 
 
 def _nothing() -> dict[str, Any]:
@@ -18,7 +21,7 @@ def _nothing() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
-    """A voice to speak with.
+    """A voice to speak with; `of_audio` makes one of a recording.
 
     Attributes:
         ref_audio: What the language model hears of it: float32, 16 kHz, not a WAV file.
@@ -27,6 +30,30 @@ class Voice:
 
     ref_audio: bytes | None = field(default=None, repr=False)
     tts_ref_audio: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_audio(
+        cls,
+        audio: Any,
+        *,
+        format: SampleFormat | None = None,  # noqa: A002 - the word of this trade
+        sample_rate: int | None = None,
+    ) -> Self:
+        """The voice in a recording, which is read and resampled at once: some seconds of speech, and little else.
+
+        Args:
+            audio: As for `ChatPart.of_audio`.
+            format: As there.
+            sample_rate: As there.
+
+        Raises:
+            InvalidInputError: It is no sound, or is broken.
+            ConfigurationError: It has to be decoded, and PyAV is not installed.
+        """
+        from minicpm_core.realtime.chat_media import recording
+        from minicpm_core.realtime.samples import from_base64
+
+        return cls(ref_audio=from_base64(recording(audio, format=format, sample_rate=sample_rate).base64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +98,63 @@ class InputAppend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatPart:
-    """A part of a message of a chat session.
+    """A part of a message of a chat session; `of_image` and `of_audio` make one of what a program has.
 
     Attributes:
         type: `text`, `image`, `audio` or `video`.
         text: Of a text.
         data: Of anything else: a picture's or video's file, or float32 samples at 16 kHz.
         stack_frames: Of a video: how many frames are laid over each other.
+        source: What there is instead of `data`: it is prepared when the part is first sent, and then kept.
     """
 
     type: Literal["text", "image", "audio", "video"]
     text: str = ""
     data: bytes = field(default=b"", repr=False)
     stack_frames: int | None = None
+    source: Prepared | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_image(cls, image: Any, *, detail: PictureDetail = "auto") -> Self:
+        """A picture. It is read and encoded when it is first sent, in a thread; an array is copied at once.
+
+        Args:
+            image: A `pathlib.Path`, bytes of a file, a Pillow image, or a numpy array of height, width and 3 colours
+                in uint8. Never a URL: nothing is fetched.
+            detail: How many of its pixels are sent: `auto` as many as the model can see, `low` at most 448², or the
+                `original`.
+
+        Raises:
+            InvalidMediaError: It is none of these. What is wrong within it is told when it is sent.
+            ConfigurationError: Pillow is not installed, and is needed for it.
+        """
+        from minicpm_core.realtime.chat_media import picture
+
+        return cls(type="image", source=picture(image, detail=detail))
+
+    @classmethod
+    def of_audio(
+        cls,
+        audio: Any,
+        *,
+        format: SampleFormat | None = None,  # noqa: A002 - the word of this trade
+        sample_rate: int | None = None,
+    ) -> Self:
+        """A recording, as long as it is. It is read and resampled when it is first sent, in a thread.
+
+        Args:
+            audio: Samples of one channel, as bytes or as a numpy array; bytes of a WAV file; or a `pathlib.Path` to
+                one, or with the extra `[media]` to any sound file.
+            format: What bytes of samples are: `pcm16`, if nothing is said, or `f32`. Arrays say so themselves.
+            sample_rate: Samples a second; `None` for 16,000. Files say so themselves.
+
+        Raises:
+            InvalidInputError: It is none of these, or holds samples that are NaN, infinite or beyond ±1. What is wrong
+                within a file is told when it is sent.
+        """
+        from minicpm_core.realtime.chat_media import recording
+
+        return cls(type="audio", source=recording(audio, format=format, sample_rate=sample_rate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +163,11 @@ class ChatMessage:
 
     Attributes:
         role: Who says it.
-        content: A text, or parts.
+        content: A text, or texts and parts in their order.
     """
 
     role: Literal["system", "user", "assistant"]
-    content: str | Sequence[ChatPart]
+    content: str | Sequence[ChatPart | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +203,22 @@ class ChatAppend:
     input_id: str | None = None
     response_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=_nothing, hash=False)
+
+
+class QuestionOptions(TypedDict, total=False):
+    """The fields of `ChatAppend` that a question may have beside its messages; they are described there."""
+
+    streaming: bool
+    max_new_tokens: int | None
+    length_penalty: float | None
+    max_slice_nums: int | None
+    omni_mode: bool | None
+    speak: bool
+    voice: bytes | None
+    use_tts_template: bool | None
+    enable_thinking: bool | None
+    response_id: str | None
+    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

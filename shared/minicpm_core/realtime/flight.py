@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 class Flight:
     """Which they are, oldest first.
 
-    Servers answer in order, so an answer to one is an answer to all before it. The first generation names none: there,
-    whatever is said answers all.
+    Servers answer in order, so an answer to one is an answer to all before it.
 
     Args:
         keep: Whether to hold on to the units themselves, which must be bounded then: see `room`.
         bound: For how many there is room.
+
+    Attributes:
+        over: Whether no more answers come.
     """
 
     def __init__(self, *, keep: bool, bound: int) -> None:
@@ -28,6 +30,7 @@ class Flight:
         self._bound = bound
         self._units: deque[tuple[str | None, InputAppend | None]] = deque()
         self._changed = asyncio.Event()
+        self.over = False
 
     def __len__(self) -> int:
         """How many they are."""
@@ -39,12 +42,18 @@ class Flight:
         self._units.append((event.input_id, kept))
 
     def answered(self, input_id: str | None) -> None:
-        """The server has come to one."""
+        """The server has come to one; to which, where it does not say so, is not known: then to all of them."""
         if input_id is None:
             self._units.clear()
         elif any(name == input_id for name, _ in self._units):
             while self._units.popleft()[0] != input_id:
                 pass
+        self._changed.set()
+
+    def answered_one(self) -> None:
+        """The server has come to the oldest: for servers that name none, but say one thing about each."""
+        if self._units:
+            self._units.popleft()
         self._changed.set()
 
     def unsent(self) -> list[InputAppend]:
@@ -60,9 +69,14 @@ class Flight:
             await self._change()
 
     async def landed(self) -> None:
-        """Wait until all are answered."""
-        while self._units:
+        """Wait until all are answered, or none will be any more."""
+        while self._units and not self.over:
             await self._change()
+
+    def end(self) -> None:
+        """No more answers come."""
+        self.over = True
+        self._changed.set()
 
     async def _change(self) -> None:
         self._changed.clear()

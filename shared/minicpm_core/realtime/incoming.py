@@ -10,6 +10,7 @@ from minicpm_core.errors import APIError
 from minicpm_core.realtime.events import (
     AudioDelta,
     ContextShrunk,
+    ErrorEvent,
     Listen,
     OutputDelta,
     ResponseDone,
@@ -22,8 +23,9 @@ from minicpm_core.realtime.machine import State
 from minicpm_core.realtime.mailbox import Mailbox, MailboxClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from minicpm_core.realtime.events import Mode
     from minicpm_core.realtime.flight import Flight
     from minicpm_core.realtime.limits import Guard
     from minicpm_core.realtime.link import Link
@@ -36,6 +38,7 @@ class Incoming:
 
     Args:
         settings: Of the client.
+        mode: Of the session.
         flight: What waits for an answer.
         meter: Counts.
 
@@ -45,7 +48,8 @@ class Incoming:
         moved: Set by each event where a limit is near, and when a connection was heard out.
     """
 
-    def __init__(self, settings: RealtimeSettings, *, flight: Flight, meter: Meter) -> None:
+    def __init__(self, settings: RealtimeSettings, *, mode: Mode, flight: Flight, meter: Meter) -> None:
+        self._mode: Mode = mode
         self._bound = settings.max_pending_events
         self.box: Mailbox[ServerEvent] = Mailbox(self._bound)
         self.speaking: str | None = None
@@ -71,6 +75,7 @@ class Incoming:
                 while machine.state is not State.CLOSED:
                     events = await link.hear()
                     self._idle.reschedule(None)
+                    self._settle(link, events)
                     for event in events:
                         if not (isinstance(event, SessionClosed) and swallow(event)):
                             await self._take(event, guard)
@@ -108,9 +113,25 @@ class Incoming:
         self.box.hold(self._bound)
         self.speaking = self._stale = None
 
+    def _settle(self, link: Link, events: Sequence[ServerEvent]) -> None:
+        """Strike off what a message answers.
+
+        The first generation sends one for each unit: speech, which may be empty, that it listens, or an error. A
+        question of a chat is answered when its answer is complete: one that stops halfway has stalled.
+        """
+        if link.generation == 1:
+            if all(isinstance(event, OutputDelta | ErrorEvent) for event in events):
+                self._flight.answered_one()
+            return
+        for event in events:
+            if isinstance(event, ResponseDone) or (isinstance(event, OutputDelta) and self._mode != "chat"):
+                if event.input_id is None and self._mode == "chat":
+                    self._flight.answered_one()
+                else:
+                    self._flight.answered(event.input_id)
+
     async def _take(self, event: ServerEvent, guard: Guard) -> None:
         if isinstance(event, OutputDelta | ResponseDone):
-            self._flight.answered(event.input_id)
             await self._watch(event, guard)
         if self._stale is not None and _is_speech(event, self._stale):
             return

@@ -96,6 +96,14 @@ class Timeline:
             self._cut += max(self._until - now, 0.0)
         self._until = None
 
+    def renew(self, now: float) -> bool:
+        """Another session takes over: its turns are others, whatever their names. Whether it broke one off."""
+        broken_off = not self._ended
+        if broken_off:
+            self.cut(now)
+        self._turn = None
+        return broken_off
+
     def busy(self, now: float) -> bool:
         """Whether something is heard, or waits to be."""
         return self._until is not None and now < self._until
@@ -149,8 +157,10 @@ class JitterBuffer:
             self.push(event.audio, response_id=event.response_id)
         elif isinstance(event, Listen | ResponseDone):
             self.end()
-        elif isinstance(event, ResponseInterrupted | SessionReplaced):
+        elif isinstance(event, ResponseInterrupted):
             self.clear()
+        elif isinstance(event, SessionReplaced):
+            self._renew()
 
     def push(self, audio: bytes, *, response_id: str | None = None) -> float:
         """Take a piece in. Of another turn than the one before, it cuts what is left of that.
@@ -202,6 +212,11 @@ class JitterBuffer:
         with self._lock:
             self._timeline.cut(self._clock())
             self._audio.clear()
+
+    def _renew(self) -> None:
+        with self._lock:
+            if self._timeline.renew(self._clock()):
+                self._audio.clear()
 
     @property
     def playing(self) -> bool:

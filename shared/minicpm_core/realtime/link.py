@@ -37,12 +37,14 @@ class Link:
 
     Attributes:
         machine: Where the session stands.
+        generation: Of the protocol.
     """
 
     def __init__(
         self, settings: RealtimeSettings, *, mode: Mode, generation: Generation, ssl_context: ssl.SSLContext | None
     ) -> None:
         self.machine = Machine(mode=mode, generation=generation)
+        self.generation: Generation = generation
         self._codec = Codec(generation=generation)
         self._settings = settings
         self._url = address(settings.base_url, mode)

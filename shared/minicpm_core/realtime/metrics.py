@@ -123,12 +123,14 @@ class Meter:
     def interrupted(self) -> None:
         """`interrupt` was called."""
         self.interrupts += 1
-        self._broken_off()
+        self._timeline.cut(self._clock.now())
+        self._spoke = False
 
     def another(self) -> int:
         """Another session takes over. Gives how many did."""
         self.replaced += 1
-        self._broken_off()
+        self._timeline.renew(self._clock.now())
+        self._spoke = False
         return self.replaced
 
     @property
@@ -167,7 +169,3 @@ class Meter:
         if not self._spoke and self._last_sound is not None:
             self.answer_delay = now - self._last_sound
         self._turn, self._spoke = event.response_id, True
-
-    def _broken_off(self) -> None:
-        self._timeline.cut(self._clock.now())
-        self._spoke = False

@@ -94,7 +94,7 @@ class Relay:
     def changing(self) -> bool:
         """Whether another session is about to take over: what is sent now waits for it, or for the error."""
         carried = self._task is not None and not self._task.done() and not self._closing and self.error is None
-        return self._rolls and carried and self.link.machine.state is not State.ACTIVE
+        return self._options.rolls and carried and self.link.machine.state is not State.ACTIVE
 
     async def open(self) -> None:
         """Begin, with retries, and carry the session from then on.
@@ -116,8 +116,7 @@ class Relay:
         if self._farewell is None:
             self._closing = True
             self._outgoing.box.discard()
-            self._outgoing.box.close()
-            self._incoming.box.close()
+            self._shut()
             self._farewell = asyncio.create_task(self._part(self._task, reason))
         farewell = self._farewell
         self._closers += 1
@@ -142,19 +141,20 @@ class Relay:
         self._closing = True
         tasks = [task for task in (self._task, self._farewell) if task is not None]
         self._task = None
-        self._incoming.box.close()
-        self._outgoing.box.close()
+        self._shut()
         for task in tasks:
             task.cancel()
         if tasks:
             await self.link.cut()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    # --- From one connection to the next ------------------------------------------------------------------------------
+    def _shut(self) -> None:
+        """Nothing more goes out, and nothing more comes in."""
+        self._outgoing.box.close()
+        self._incoming.box.close()
+        self._flight.end()
 
-    @property
-    def _rolls(self) -> bool:
-        return self._options.on_limit == "rollover"
+    # --- From one connection to the next ------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         for attempt in range(1, self._settings.max_retries + 2):
@@ -193,8 +193,7 @@ class Relay:
             self.error = error
         finally:
             self._heard_out.set()
-            self._incoming.box.close()
-            self._outgoing.box.close()
+            self._shut()
 
     async def _leg(self) -> Limit | None:
         """One connection, to its end. Gives the limit that it ended at, if another one is to follow."""
@@ -213,8 +212,7 @@ class Relay:
         limit = self._next_limit(link)
         self._heard_out.set()
         if limit is None:
-            self._outgoing.box.close()
-            self._incoming.box.close()
+            self._shut()
         silent = isinstance(link.machine.error, RealtimeTimeoutError | MalformedReplyError)
         await (link.cut() if silent else link.see_out())
         return limit
@@ -222,7 +220,7 @@ class Relay:
     def _next_limit(self, link: Link) -> Limit | None:
         error = link.machine.error
         limit: Limit | None = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), None)
-        if limit is not None and self._rolls:
+        if limit is not None and self._options.rolls:
             if not self._closing:
                 self._replacing = True
                 return limit
@@ -231,7 +229,7 @@ class Relay:
         return None
 
     def _is_taken_over(self, event: SessionClosed) -> bool:
-        if not self._rolls or self._closing:
+        if not self._options.rolls or self._closing:
             return False
         ending = BY_REASON.get(event.reason or "")
         return self._leaving or (ending is not None and ending.error in _ERRORS.values())
@@ -252,7 +250,7 @@ class Relay:
         while (limit := self._due(guard)) is None:
             moved.clear()
             await comes_within(guard.wait(self._clock.now()), moved.wait(), clock=self._clock)
-        if self._rolls:
+        if self._options.rolls:
             self._leaving = True
             await self._outgoing.stop()
             await comes_within(_LAST_ANSWERS_SECONDS, self._flight.landed(), clock=self._clock)

@@ -1,38 +1,27 @@
-"""Realtime sessions on asyncio.
-
-Two queues stand between a session and its user, bounded both, and neither drops anything: `send_audio` waits while
-`max_pending_units` units wait to be sent; and while nobody takes the events, nothing more is read from the server,
-which ends the session at some point. What goes on behind them is in `relay` (its life), `outgoing` and `incoming`.
-"""
+"""Realtime sessions on asyncio, as their users see them. What goes on behind is in `engine`."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from minicpm_core.errors import APIError, InvalidInputError
 from minicpm_core.realtime import frames
 from minicpm_core.realtime.audio import UnitMaker
-from minicpm_core.realtime.client_events import ChatAppend, InputAppend
-from minicpm_core.realtime.clock import comes_within
-from minicpm_core.realtime.codec import Codec
+from minicpm_core.realtime.client_events import InputAppend
+from minicpm_core.realtime.engine import Engine
 from minicpm_core.realtime.errors import SessionStateError
-from minicpm_core.realtime.events import INPUT_RATE, OutputDelta, ResponseDone, UnknownEvent
-from minicpm_core.realtime.flight import Flight
-from minicpm_core.realtime.incoming import Incoming
-from minicpm_core.realtime.mailbox import MailboxClosedError
-from minicpm_core.realtime.metrics import Meter
-from minicpm_core.realtime.outgoing import Outgoing
-from minicpm_core.realtime.relay import Relay
+from minicpm_core.realtime.events import INPUT_RATE
+from minicpm_core.realtime.questions import Questions
 from minicpm_core.realtime.settings import check_silence
-from minicpm_core.realtime.turns import TurnCollector
+from minicpm_core.realtime.turns import turns_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from types import TracebackType
 
     from minicpm_core.realtime.audio import SampleFormat
-    from minicpm_core.realtime.client_events import ChatMessage, SessionInit
+    from minicpm_core.realtime.client_events import ChatMessage, QuestionOptions, SessionInit
     from minicpm_core.realtime.events import QueueUpdate, ServerEvent, SessionCreated
     from minicpm_core.realtime.link import Link
     from minicpm_core.realtime.machine import State
@@ -42,10 +31,6 @@ if TYPE_CHECKING:
 
 _UNIT = InputAppend(audio=b"")
 """Any unit, to ask whether one may be sent."""
-
-
-_AFTERTHOUGHT_SECONDS = 2.0
-"""How long after the last silence the rest of an answer may take."""
 
 
 class RealtimeSession:
@@ -65,34 +50,11 @@ class RealtimeSession:
         on_queue: Callable[[QueueUpdate], None] | None,
     ) -> None:
         self._mode = options.mode
-        self._clock = settings.clock
         self._units = UnitMaker()
         self._sending = asyncio.Lock()
         self._opened = False
-        self._told: APIError | None = None
-        self._meter = Meter(settings.clock)
-        self._flight = Flight(keep=options.on_limit == "rollover", bound=settings.max_pending_units)
-        self._incoming = Incoming(settings, flight=self._flight, meter=self._meter)
-        self._outgoing = Outgoing(
-            options,
-            bound=settings.max_pending_units,
-            clock=settings.clock,
-            flight=self._flight,
-            meter=self._meter,
-            rest=self._rest,
-            announce=self._incoming.box.put_now,
-        )
-        self._relay = Relay(
-            settings,
-            options,
-            make_link=link,
-            init=init,
-            on_queue=on_queue,
-            outgoing=self._outgoing,
-            incoming=self._incoming,
-            flight=self._flight,
-            meter=self._meter,
-        )
+        self._engine = Engine(settings, options, make_link=link, init=init, on_queue=on_queue, rest=self._rest)
+        self._questions = Questions(self._engine)
 
     # --- Its life -----------------------------------------------------------------------------------------------------
 
@@ -106,7 +68,7 @@ class RealtimeSession:
         if self._opened:
             raise SessionStateError("A session is opened once. Ask the client for another one.")
         self._opened = True
-        await self._relay.open()
+        await self._engine.relay.open()
         return self
 
     async def __aexit__(
@@ -114,7 +76,7 @@ class RealtimeSession:
     ) -> None:
         """Say goodbye; or just cut the connection, if the task is being cancelled."""
         if kind is not None and not issubclass(kind, Exception):
-            await self._relay.abandon()
+            await self._engine.relay.abandon()
             return
         try:
             await self.close()
@@ -131,11 +93,7 @@ class RealtimeSession:
         Raises:
             APIError: The session had ended badly, and nothing had told so yet; or it did not end in time.
         """
-        await self._relay.close(reason)
-        error = self._relay.error
-        if error is not None and error is not self._told:
-            self._told = error
-            raise error
+        await self._engine.close(reason)
 
     # --- What is sent -------------------------------------------------------------------------------------------------
 
@@ -158,11 +116,11 @@ class RealtimeSession:
             APIError: The session has ended badly.
         """
         async with self._sending:
-            self._ready(_UNIT)
+            self._engine.check(_UNIT)
             for unit in self._units.push(audio, format=format, sample_rate=sample_rate):
-                await self._put(unit)
+                await self._engine.put(unit)
             if self._units.begun:
-                self._outgoing.begun()
+                self._engine.outgoing.begun()
 
     async def send_frame(self, image: Any) -> None:
         """Show a picture: it goes with the next unit, and a later one takes its place. Prepared in a thread.
@@ -175,10 +133,10 @@ class RealtimeSession:
             ConfigurationError: Pillow is not installed, and the picture has to be made smaller or another format.
             APIError: The session has ended badly.
         """
-        self._ready(_UNIT)
+        self._engine.check(_UNIT)
         if self._mode != "video":
             raise InvalidInputError(f"Frames are for sessions of mode 'video'; this one is {self._mode!r}.")
-        self._outgoing.frame = (await asyncio.to_thread(frames.to_jpeg, image),)
+        self._engine.outgoing.frame = (await asyncio.to_thread(frames.to_jpeg, image),)
 
     async def flush(self) -> None:
         """Complete the last unit with silence, and wait until everything is handed to the connection.
@@ -188,10 +146,10 @@ class RealtimeSession:
             APIError: The session has ended badly.
         """
         async with self._sending:
-            self._ready(_UNIT)
+            self._engine.check(_UNIT)
             for unit in self._units.flush():
-                await self._put(unit)
-            await self._outgoing.box.empty()
+                await self._engine.put(unit)
+            await self._engine.outgoing.box.empty()
 
     async def interrupt(self, *, units: int = 1) -> None:
         """Stop the model: it must listen in the next units, and the rest of what it is saying is dropped.
@@ -205,9 +163,9 @@ class RealtimeSession:
         Raises:
             APIError: The session has ended badly.
         """
-        self._ready(_UNIT)
-        self._outgoing.forced = max(self._outgoing.forced, units)
-        self._incoming.interrupt()
+        self._engine.check(_UNIT)
+        self._engine.outgoing.forced = max(self._engine.outgoing.forced, units)
+        self._engine.incoming.interrupt()
 
     async def fill_silence(self, seconds: float) -> None:
         """Send silence from now on wherever there is no sound, so that the model goes on: it only does while it hears.
@@ -222,50 +180,56 @@ class RealtimeSession:
             APIError: The session has ended badly.
         """
         check_silence(seconds)
-        self._ready(_UNIT)
-        self._outgoing.fill(seconds)
+        self._engine.check(_UNIT)
+        self._engine.outgoing.fill(seconds)
 
-    async def chat(self, messages: Sequence[ChatMessage], **options: Any) -> AsyncIterator[ServerEvent]:
-        """Ask, in a session of mode `chat`; the events of the answer, a `ResponseDone` at its end.
+    async def answered(self) -> None:
+        """Wait until there is an answer to all that was sent, if only that the model listens; or for the session's end.
 
-        Args:
-            messages: The whole history, the question last.
-            **options: Fields of `ChatAppend`, such as `streaming=False` or `speak=True`.
+        Read the events meanwhile: while too many of them wait to be taken, nothing more is read from the server.
 
         Raises:
-            InvalidInputError: It cannot be sent.
             APIError: The session has ended badly.
         """
-        question = ChatAppend(messages=tuple(messages), input_id=self._outgoing.name(), **options)
-        self._ready(question)
-        Codec().encode(question)
-        await self._put(question)
-        async for event in self:
-            if not isinstance(event, OutputDelta | ResponseDone | UnknownEvent):
-                continue
-            if getattr(event, "input_id", None) in {None, question.input_id}:
-                yield event
-                if isinstance(event, ResponseDone):
-                    return
+        await self._engine.answered()
 
-    async def _put(self, item: bytes | ChatAppend) -> None:
-        try:
-            await self._outgoing.box.put(item)
-        except MailboxClosedError:
-            self._ready(_UNIT)
-            raise SessionStateError("The session was closed while this waited to be sent.") from None
+    # --- Chats --------------------------------------------------------------------------------------------------------
 
-    def _ready(self, event: InputAppend | ChatAppend) -> None:
-        """Raise unless this may be sent, or may wait until another session has taken over."""
-        error = self._relay.error
-        if error is not None:
-            self._told = error
-            raise error
-        machine = self._relay.link.machine
-        if self._relay.changing:
-            machine.check_mode(event)
-        else:
-            machine.check(event)
+    def chat(
+        self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Unpack[QuestionOptions]
+    ) -> AsyncGenerator[ServerEvent, None]:
+        """Ask, in a session of mode `chat`; the events of the answer, a `ResponseDone` at its end.
+
+        What is left of an answer that is not read to its end is passed over when the next question is asked. Pictures
+        and sound are prepared in a thread.
+
+        Args:
+            messages: The whole history, the question last; or a question without any.
+            **options: Fields of `ChatAppend`, such as `max_new_tokens` or `speak=True`.
+
+        Raises:
+            InvalidInputError: It cannot be sent; or, while it is read, another task reads an answer.
+            ConfigurationError: A picture or a recording needs a library that is not installed.
+            APIError: The session has ended before the answer had.
+        """
+        return self._questions.stream(messages, options)
+
+    async def ask(
+        self, messages: str | ChatMessage | Sequence[ChatMessage], **options: Unpack[QuestionOptions]
+    ) -> Turn:
+        """Ask, in a session of mode `chat`, and wait for the whole answer. Who asks meanwhile waits for theirs.
+
+        Args:
+            messages: As for `chat`.
+            **options: As for `chat`. `speak=True` has the answer's sound in `Turn.audio`. With `streaming=False` the
+                server sends nothing before all of it, which has to come within the timeout `idle` then.
+
+        Raises:
+            InvalidInputError: As for `chat`.
+            ConfigurationError: As for `chat`.
+            APIError: As for `chat`.
+        """
+        return await self._questions.whole(messages, options)
 
     def _rest(self) -> list[bytes]:
         """The unit that was begun, as silence follows it; nothing while somebody is at it."""
@@ -276,24 +240,22 @@ class RealtimeSession:
     @property
     def created(self) -> SessionCreated | None:
         """What the server said when the session began. Keep its `session_id` to yourself."""
-        return self._relay.link.machine.created
+        return self._engine.relay.link.machine.created
 
     @property
     def speaking(self) -> bool:
         """Whether the model is in the midst of a turn, as far as the server has told."""
-        return self._incoming.speaking is not None
+        return self._engine.incoming.speaking is not None
 
     @property
     def metrics(self) -> SessionMetrics:
         """What the session has come to so far: a snapshot, which stays as it is."""
-        return self._meter.snapshot(
-            unanswered=len(self._flight), pending=len(self._outgoing.box), events=len(self._incoming.box)
-        )
+        return self._engine.metrics()
 
     @property
     def state(self) -> State:
         """What the session is doing."""
-        return self._relay.link.machine.state
+        return self._engine.relay.link.machine.state
 
     def __aiter__(self) -> Self:
         """Itself."""
@@ -305,27 +267,12 @@ class RealtimeSession:
         Raises:
             APIError: The session has ended badly.
         """
-        try:
-            return await self._incoming.box.get()
-        except MailboxClosedError:
-            error = self._relay.error
-            if error is not None:
-                self._told = error
-                raise error from None
-            raise StopAsyncIteration from None
+        event = await self._engine.next_event()
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
-    async def _goes_on(self) -> bool:
-        """Whether there is an event to come, or may be: not after the silence. Waits no longer than that takes."""
-        if not self._outgoing.silent or len(self._flight) or len(self._incoming.box):
-            return True
-        try:
-            return await comes_within(_AFTERTHOUGHT_SECONDS, self._incoming.box.filled(), clock=self._clock) or (
-                not self._outgoing.silent
-            )
-        except MailboxClosedError:
-            return True  # the session has ended, and the next event says how
-
-    async def turns(self) -> AsyncIterator[Turn]:
+    def turns(self) -> AsyncGenerator[Turn, None]:
         """What the model says, turn by turn; all else is passed over.
 
         It ends with the session; and when the silence that was asked for is used up, all is answered, and two seconds
@@ -335,18 +282,4 @@ class RealtimeSession:
         Raises:
             APIError: The session has ended badly; the turn that was broken off is given before.
         """
-        collector = TurnCollector()
-        try:
-            while await self._goes_on():
-                try:
-                    event = await anext(self)
-                except StopAsyncIteration:
-                    break
-                for turn in collector.take(event):
-                    yield turn
-        except APIError:
-            for turn in collector.end():
-                yield turn
-            raise
-        for turn in collector.end():
-            yield turn
+        return turns_of(self._engine.next_event, self._engine.goes_on)

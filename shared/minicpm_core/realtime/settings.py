@@ -108,6 +108,11 @@ class SessionOptions:
         if self.on_limit not in get_args(OnLimit):
             raise ConfigurationError(f"on_limit must be 'close' or 'rollover', not {self.on_limit!r:.40}.")
 
+    @property
+    def rolls(self) -> bool:
+        """Whether another session takes over at a limit. Not in a chat: it has none, and its question would be lost."""
+        return self.on_limit == "rollover" and self.mode != "chat"
+
 
 def check_silence(seconds: float) -> None:
     """Check for how long silence is wanted.

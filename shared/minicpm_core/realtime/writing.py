@@ -5,6 +5,7 @@ Everything is checked here: the servers end the session at the first mistake, or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from minicpm_core.errors import InvalidInputError, UnsupportedFeatureError
@@ -21,7 +22,7 @@ from minicpm_core.realtime.duplex import check_config
 from minicpm_core.realtime.events import UNIT_SAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from minicpm_core.realtime.events import Generation
 
@@ -221,17 +222,27 @@ def _frames(frames: Sequence[bytes]) -> list[str]:
 
 
 def _message(message: ChatMessage) -> Frame:
+    if not isinstance(message, ChatMessage):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may
+        raise InvalidInputError(f"Messages are of the class ChatMessage, not {type(message).__name__}.")
     if message.role not in _ROLES:
         raise InvalidInputError(f"A role is one of {', '.join(_ROLES)}, not {message.role!r:.40}.")
     content = message.content
+    if not isinstance(content, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may
+        raise InvalidInputError(f"A content is a text, or a list of texts and parts, not {type(content).__name__}.")
     return {"role": message.role, "content": content if isinstance(content, str) else list(map(_part, content))}
 
 
-def _part(part: ChatPart) -> Frame:
+def _part(part: ChatPart | str) -> Frame:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, ChatPart):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may
+        raise InvalidInputError(f"A part is a text or a ChatPart, not {type(part).__name__}: see ChatPart.of_image.")
     if part.type not in _KINDS:
         raise InvalidInputError(f"A part is one of {', '.join(_KINDS)}, not {cast('Any', part.type)!r:.40}.")
     if part.type == "text":
         return {"type": "text", "text": _optional(part.text, str, "text")}
+    if part.source is not None:
+        return {"type": part.type, "data": part.source.base64}
     if not part.data:
         raise InvalidInputError(f"A part of type {part.type} has no data.")
     data = _audio(part.data) if part.type == "audio" else samples.base64_text(part.data)
