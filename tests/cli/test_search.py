@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from minicpm_core.emulator import EmulatorServer
+    from minicpm_core.emulator.pytest_plugin import EmulatorFactory
     from tests.cli.support import Terminal
 
 
@@ -92,6 +93,35 @@ class TestAnswer:
         assert found["hits"][0]["path"] == str(folder / "50.png")
         assert found["hits"][0]["score"] > 0
         assert "plain blue square" in found["answer"]["text"]
+
+    @pytest.mark.parametrize(("context", "shown"), [(32_768, 8), (1500, 8), (700, 6), (400, 1)])
+    def test_as_many_pictures_as_the_context_holds_are_shown_made_smaller_where_need_be(
+        self,
+        minicpm: Callable[..., Ran],
+        minicpm_emulator_factory: EmulatorFactory,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        context: int,
+        shown: int,
+    ) -> None:
+        for number in range(8):
+            (tmp_path / f"{number}.png").write_bytes(png((1200 + number, 1200), "blue"))
+        server = minicpm_emulator_factory(dialect="vllm", context=context)
+        monkeypatch.setenv("MINICPM_BASE_URL", server.base_url)
+        assert minicpm("index", str(tmp_path), "--emulator").code == 0
+        server.reset()
+        ran = minicpm("search", "blue", str(tmp_path), "--hits", "8", "--pictures", "8", "--max-tokens", "200")
+        assert ran.code == 0, ran.err
+        assert sum(part["type"] == "image_url" for part in content(server)) == shown
+        assert ran.err.count("Not shown to the model") == 8 - shown
+
+    def test_a_question_that_leaves_no_room_is_refused_before_it_is_asked(
+        self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path
+    ) -> None:
+        ran = minicpm("search", "blue", str(folder), "--max-tokens", "40000")
+        assert ran.code == 2
+        assert "lower --max-tokens" in ran.err
+        assert not [request for request in served.requests if request.method == "POST"]
 
     def test_a_picture_that_is_gone_is_passed_over(
         self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path
