@@ -122,7 +122,7 @@ async def kept(keep: Callable[..., R], *args: Any) -> R:
         keep: What is done.
         *args: Its arguments.
     """
-    keeping = asyncio.ensure_future(asyncio.to_thread(keep, *args))
+    keeping = asyncio.get_running_loop().run_in_executor(None, keep, *args)
     try:
         return await asyncio.shield(keeping)
     except asyncio.CancelledError:
