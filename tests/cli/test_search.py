@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from minicpm_core.captions.ranking import ranked, words_of
 from tests.cli.support import ESCAPE, Ran
@@ -176,6 +177,15 @@ class TestTerminal:
         assert shown.end() == 0
         assert "▀" in shown.raw
         assert "48;2;0;0;255" in shown.raw
+        assert "1  50.png" in shown.lines
+
+    def test_a_picture_too_large_to_decode_has_no_thumbnail(
+        self, terminal: Callable[..., Terminal], folder: Path
+    ) -> None:
+        Image.new("1", (14_000, 13_000)).save(folder / "50.png")  # since it was indexed
+        shown = terminal("search", "--list", "blue", str(folder), COLORTERM="truecolor")
+        assert shown.end() == 0, shown.raw
+        assert "▀" not in shown.raw
         assert "1  50.png" in shown.lines
 
     def test_paths_where_there_are_none(self, terminal: Callable[..., Terminal], folder: Path) -> None:
