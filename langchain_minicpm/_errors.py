@@ -136,6 +136,10 @@ class ToolCallError(core.ToolCallError, langchain.ModelAPIError):
     """`tool_choice` was not honoured."""
 
 
+class TruncatedReplyError(core.TruncatedReplyError, langchain.ModelAPIError):
+    """The answer ended at its token limit, where only a whole one is of use."""
+
+
 class MalformedReplyError(core.MalformedReplyError, langchain.ModelAPIError):
     """The answer is not one."""
 
@@ -173,6 +177,7 @@ CLASSES: Final[dict[type[core.MiniCPMError], type[core.MiniCPMError]]] = {
     core.APIConnectionError: APIConnectionError,
     core.StreamInterruptedError: StreamInterruptedError,
     core.ToolCallError: ToolCallError,
+    core.TruncatedReplyError: TruncatedReplyError,
     core.MalformedReplyError: MalformedReplyError,
     core.StructuredOutputError: StructuredOutputError,
 }

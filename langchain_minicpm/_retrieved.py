@@ -6,8 +6,6 @@ only if it lies, with all links followed, in a folder that the caller named; and
 
 from __future__ import annotations
 
-import binascii
-import io
 import math
 import os
 import re
@@ -18,22 +16,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from langchain_minicpm._guard import langchain_errors
 from minicpm_core.captions.sources import MediaPage, Picture
 from minicpm_core.errors import InvalidInputError, InvalidMediaError, MiniCPMError
-from minicpm_core.media.budget import MOST_TILES, tiles_within
+from minicpm_core.media.fit import FITTED_TYPES, fitted_within
 from minicpm_core.media.images import load_image
 from minicpm_core.media.limits import DEFAULT_LIMITS
 from minicpm_core.media.read import opened
-from minicpm_core.media.sniff import JPEG, PNG
 from minicpm_core.media.sources import from_path
 from minicpm_core.media.video import sample_frames, to_jpegs
 from minicpm_core.models import DEFAULT_MODEL
-from minicpm_core.parts import ImageSource, VideoSampling, VideoSource
+from minicpm_core.parts import VideoSampling, VideoSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from langchain_core.documents import Document
 
-    from minicpm_core.parts import ImagePart
 
 CITE: Final = (
     "Answer from the sources below, and look at their pictures. After each statement name its source in brackets, as "
@@ -41,7 +37,6 @@ CITE: Final = (
 )
 """What stands before the sources."""
 
-_ACCEPT = frozenset({JPEG, PNG})
 _KINDS = frozenset({"picture", "page", "frame"})
 _ODD = re.compile(r"[^\w .,;()+=@&'~/-]")
 _SHOWN = 80
@@ -201,20 +196,9 @@ def _picture(place: _Place) -> Picture:
 
 def _fitted(pictures: dict[_Place, Picture], max_tokens: int, model: str) -> dict[_Place, dict[str, Any]]:
     """Image blocks of those that fit."""
-    whole = {place: load_image(picture.source(detail="auto"), accept=_ACCEPT)[0] for place, picture in pictures.items()}
-    tiles = tiles_within([(part.width, part.height) for part in whole.values()], max_tokens, model)
-    blocks: dict[_Place, dict[str, Any]] = {}
-    for (place, part), most in zip(whole.items(), tiles, strict=True):
-        if most:
-            block = _smaller(part, most) if most < MOST_TILES else part
-            blocks[place] = {"type": "image", "base64": block.base64.decode("ascii"), "mime_type": block.media_type}
-    return blocks
-
-
-def _smaller(part: ImagePart, tiles: int) -> ImagePart:
-    """The picture with no more pixels than so many tiles, even where the file would then have more bytes."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(binascii.a2b_base64(part.base64)), formats=["PNG", "JPEG"]) as opened_:
-        (small,) = load_image(ImageSource("pil", opened_, detail="auto"), accept=_ACCEPT, max_slices=tiles)
-    return small
+    whole = [load_image(picture.source(detail="auto"), accept=FITTED_TYPES)[0] for picture in pictures.values()]
+    return {
+        place: {"type": "image", "base64": part.base64.decode("ascii"), "mime_type": part.media_type}
+        for place, part in zip(pictures, fitted_within(whole, max_tokens, model), strict=True)
+        if part is not None
+    }

@@ -10,6 +10,7 @@ picture is, so that `multi_modal_documents` can show the original to the model t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
@@ -157,30 +158,29 @@ class MiniCPMBlobParser(BaseBlobParser):
             captioner = Captioner(cast("Any", Through(self.llm)), **self._settings())
 
             def captioned(item: Item) -> tuple[Item, Captioned]:
-                return item, _failed(item) or captioner.caption(cast("Any", item.medium))
+                return item, self._failed(item) or captioner.caption(cast("Any", item.medium))
 
             alone = self.concurrency == 1
-            pairs = map(captioned, found) if alone else in_order(found, captioned, workers=self.concurrency)
-            for item, result in pairs:
-                document = self._document(item, result)
-                if document is not None:
-                    yield document
+            one_by_one = (captioned(item) for item in found)
+            pairs = one_by_one if alone else in_order(found, captioned, workers=self.concurrency)
+            with contextlib.closing(pairs) as results:
+                for item, result in results:
+                    document = self._document(item, result)
+                    if document is not None:
+                        yield document
 
     async def _adocuments(self, found: AsyncIterable[Item]) -> AsyncGenerator[Document]:
         with langchain_errors():
             captioner = AsyncCaptioner(cast("Any", AsyncThrough(self.llm)), **self._settings())
 
             async def captioned(item: Item) -> tuple[Item, Captioned]:
-                return item, _failed(item) or await captioner.caption(cast("Any", item.medium))
+                return item, self._failed(item) or await captioner.caption(cast("Any", item.medium))
 
-            results = ain_order(found, captioned, workers=self.concurrency)
-            try:
+            async with contextlib.aclosing(ain_order(found, captioned, workers=self.concurrency)) as results:
                 async for item, result in results:
                     document = self._document(item, result)
                     if document is not None:
                         yield document
-            finally:
-                await results.aclose()
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -192,6 +192,14 @@ class MiniCPMBlobParser(BaseBlobParser):
             "concurrency": self.concurrency,
         }
 
+    def _failed(self, item: Item) -> Captioned | None:
+        """What becomes of an item that cannot be read; `None` of one that can."""
+        if item.error is None:
+            return None
+        if self.on_error == "raise":
+            raise item.error
+        return Captioned(b"", None, None, item.error)
+
     def _document(self, item: Item, result: Captioned) -> Document | None:
         metadata = {**item.metadata, "model": self.llm.model}
         if result.sha256 is not None:
@@ -199,8 +207,6 @@ class MiniCPMBlobParser(BaseBlobParser):
         if result.caption is not None:
             return Document(result.caption.to_text(), metadata=metadata, id=item.id)
         problem = cast("MiniCPMError", result.error)
-        if self.on_error == "raise":
-            raise problem
         told = f"{type(problem).__name__}: {problem}"
         if self.on_error == "keep":
             return Document("", metadata={**metadata, "error": told}, id=item.id)
@@ -254,10 +260,6 @@ class MiniCPMLoader(BaseLoader):
         pages: list[MediaPage] = find_media(self.paths, recursive=self.recursive, unreadable=told)
         yield from map(item_of, pages)
         yield from broken
-
-
-def _failed(item: Item) -> Captioned | None:
-    return None if item.error is None else Captioned(b"", None, None, item.error)
 
 
 async def _in_threads(found: Generator[Item]) -> AsyncGenerator[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -16,12 +17,14 @@ from llama_index.core.utils import get_tqdm_iterable  # pyright: ignore[reportUn
 from typing_extensions import override
 
 from llama_index_minicpm._image_nodes import Shown, captioned, has_picture, show, uncaptioned
+from llama_index_minicpm._structured import finish_reason
 from llama_index_minicpm.image_loader import load_images
 from llama_index_minicpm.llm import MiniCPM
 from minicpm_core.captions import Caption, CaptionCache, CaptionPlan
-from minicpm_core.captions.plan import passed_over
-from minicpm_core.captions.work import AsyncOneAtATime, OneAtATime, ain_order, in_order
-from minicpm_core.errors import InvalidInputError, InvalidMediaError, MalformedReplyError, MiniCPMError
+from minicpm_core.captions.plan import passed_over, plain_caption
+from minicpm_core.captions.work import AsyncOneAtATime, OneAtATime, ain_order, in_order, kept
+from minicpm_core.errors import InvalidInputError, InvalidMediaError, MiniCPMError
+from minicpm_core.types import Choice, Completion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -138,26 +141,32 @@ class MiniCPMImageCaptioner(TransformComponent):
             **kwargs: `show_progress`.
 
         Raises:
-            MiniCPMError: A picture gets no caption, and errors are not skipped. Calls under way are waited for.
+            MiniCPMError: A picture gets no caption, and errors are not skipped. Calls under way are waited for, and
+                their captions kept.
         """
         given, job = self._loaded(nodes), _Job(self)
         steps = self._steps(given, kwargs)
         found: list[BaseNode] = []
-        for node in in_order(given, lambda node: self._caption(job, node), workers=self.num_workers):
-            found.append(node)
-            next(steps)
+        with closing(in_order(given, lambda node: self._caption(job, node), workers=self.num_workers)) as results:
+            for node in results:
+                found.append(node)
+                next(steps)
         next(steps, None)
         return found
 
     @override
     async def acall(self, nodes: Sequence[BaseNode | str | os.PathLike[str]], **kwargs: Any) -> list[BaseNode]:
-        """`__call__` on the event loop, which is not blocked: files are read in threads."""
+        """`__call__` on the event loop, which is not blocked: files are read in threads.
+
+        Where it is cancelled, calls under way are, too; a caption that has come is kept.
+        """
         given, job = await asyncio.to_thread(self._loaded, nodes), _Job(self)
         steps = self._steps(given, kwargs)
-        found: list[BaseNode] = []
-        async for node in ain_order(given, lambda node: self._acaption(job, node), workers=self.num_workers):
-            found.append(node)
-            next(steps)
+        calls = ain_order(
+            given, lambda node: self._acaption(job, node), workers=self.num_workers, told=lambda: next(steps)
+        )
+        async with aclosing(calls) as results:
+            found = [node async for node in results]
         next(steps, None)
         return found
 
@@ -197,7 +206,7 @@ class MiniCPMImageCaptioner(TransformComponent):
                 caption = await asyncio.to_thread(job.kept, shown)
                 if caption is None:
                     caption = await self._aask(job, shown)
-                    await asyncio.to_thread(job.keep, shown, caption)
+                    await kept(job.keep, shown, caption)
         except MiniCPMError as error:
             return job.failed(node, shown, error)
         return job.captioned(node, shown, caption)
@@ -266,10 +275,8 @@ class _Job:
 
 
 def _of_text(response: ChatResponse) -> Caption:
-    text = (response.message.content or "").strip()
-    if not text:
-        raise MalformedReplyError("The model's caption is empty.", status_code=200)
-    return Caption(text=text)
+    choice = Choice(text=response.message.content or "", finish_reason=finish_reason(response))
+    return plain_caption(Completion((choice,)))
 
 
 def _of_fields(found: ImageCaption) -> Caption:

@@ -22,6 +22,7 @@
     │   ├── APIConnectionError (ConnectionError)  no connection, or it broke
     │   │   └── StreamInterruptedError       a stream was cut; `partial` has what was received
     │   ├── ToolCallError                    `tool_choice` was not honoured; `partial` has the answer
+    │   ├── TruncatedReplyError              cut at its token limit where a whole answer is needed; `partial` has it
     │   └── MalformedReplyError              an answer that is not one: HTML, empty, broken JSON, too large
     ├── StructuredOutputError (ValueError)   the model's answer does not fit the schema; `text` has it
     └── UnsupportedFeatureError (NotImplementedError)  the server, the model or this version cannot do what was asked
@@ -215,6 +216,10 @@ class StreamInterruptedError(APIConnectionError):
 
 class ToolCallError(APIError):
     """`tool_choice` was not honoured: a tool had to be called and was not, or the other way about. See `partial`."""
+
+
+class TruncatedReplyError(APIError):
+    """The answer ended at its token limit, where only a whole one is of use. `partial` has what was written."""
 
 
 class MalformedReplyError(APIError):

@@ -8,7 +8,7 @@ import pytest
 
 from minicpm_core import MiniCPMClient
 from minicpm_core.emulator import EmulatorServer
-from tests.captions.support import COLOURS, png
+from tests.captions.support import COLOURS, Run, png
 from tests.core.media.pdfs import document, text
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ def client(server: EmulatorServer) -> Iterator[MiniCPMClient]:
     """A client of it that does not retry."""
     with MiniCPMClient(base_url=server.base_url, backend="vllm", max_retries=0) as opened:
         yield opened
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Captions by the one captioner, then by the other."""
+    return Run(asynchronous=request.param)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_the_key_depends_on_all_that_the_answer_does() -> None:
         _plan(options={"model": "MiniCPM-V-4.5-9B"}),
         _plan(options={"extra_body": {"top_k": 3}}),
         _plan(config=ClientConfig.create(base_url="http://127.0.0.1:1/v1", image_detail="low")),
-        _plan(config=ClientConfig.create(base_url="http://127.0.0.1:1/v1", options={"max_tokens": 9})),
+        _plan(config=ClientConfig.create(base_url="http://127.0.0.1:1/v1", options={"seed": 9})),
     )
     keys = [plan.key(sha) for plan in plans for sha in (SHA, Picture.of(png("blue")).sha256)]
     assert len(set(keys)) == len(keys)

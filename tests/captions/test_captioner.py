@@ -21,44 +21,17 @@ from minicpm_core.errors import (
     ServerError,
     StructuredOutputError,
 )
-from tests.captions.support import bodies, pictures, png
+from tests.captions.support import Run, bodies, pictures, png
 from tests.support.server import Delay, ScriptedServer, completion, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from minicpm_core.captions.plan import Captionable
     from minicpm_core.emulator import EmulatorServer
 
 GOOD: dict[str, Any] = {"summary": "A chart.", "visible_text": "", "tables": [], "entities": []}
-
-
-class Run:
-    """The same captions, by either captioner."""
-
-    def __init__(self, *, asynchronous: bool) -> None:
-        self.asynchronous = asynchronous
-
-    def __call__(
-        self, base_url: str, sources: Sequence[Captionable], *, progress: Any = None, **settings: Any
-    ) -> list[Captioned]:
-        connection: dict[str, Any] = {"base_url": base_url, "backend": "vllm", "max_retries": 0}
-        if not self.asynchronous:
-            with MiniCPMClient(**connection) as client:
-                return list(Captioner(client, **settings).captions(sources, progress=progress))
-
-        async def run() -> list[Captioned]:
-            async with AsyncMiniCPMClient(**connection) as client:
-                captioner = AsyncCaptioner(client, **settings)
-                return [found async for found in captioner.captions(sources, progress=progress)]
-
-        return asyncio.run(run())
-
-
-@pytest.fixture(params=[False, True], ids=["sync", "async"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return Run(asynchronous=request.param)
 
 
 def test_each_picture_is_asked_for_once_and_comes_back_in_order(

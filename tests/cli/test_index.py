@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from minicpm_core.captions import find_media
 from minicpm_core.cli.catalogue import Catalogue, DamagedCatalogueError
 from minicpm_core.errors import ConfigurationError
 from tests.cli.support import ESCAPE, Ran
@@ -138,6 +139,31 @@ class TestWhatGoesWrong:
         assert "a.png" in ran.err
         assert "broken.pdf" in ran.err
 
+    def test_a_file_that_goes_while_the_folder_is_looked_through_does_not_stop_the_others(
+        self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from minicpm_core.cli import index as module
+
+        def found(*args: Any, **kwargs: Any) -> Any:
+            pages = find_media(*args, **kwargs)
+            (folder / "a.png").unlink()
+            return pages
+
+        monkeypatch.setattr(module, "find_media", found)
+        ran = minicpm("index", str(folder))
+        assert ran.code == 1
+        assert "4 described, 1 without a caption" in ran.out
+        assert "a.png: The file cannot be read" in ran.err
+
+    def test_a_caption_that_is_cut_is_told_of_and_asked_for_again(
+        self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path
+    ) -> None:
+        cut = minicpm("index", str(folder), "--max-tokens", "3")
+        assert cut.code == 1
+        assert "5 without a caption" in cut.out
+        assert "raise --max-tokens" in cut.err
+        assert minicpm("index", str(folder), "--max-tokens", "300").out.endswith(": 5 described.\n")
+
     def test_what_failed_is_tried_again(
         self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path
     ) -> None:
@@ -186,8 +212,14 @@ class TestTerminal:
         assert "\x1b[2K" in shown.raw, "the bar's line is cleared"
         assert "minicpm search" in shown.raw
 
-    def test_after_ctrl_c_the_same_command_goes_on(
-        self, terminal: Callable[..., Terminal], minicpm_emulator_factory: EmulatorFactory, folder: Path
+    @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_after_ctrl_c_or_sigterm_the_same_command_goes_on(
+        self,
+        terminal: Callable[..., Terminal],
+        minicpm_emulator_factory: EmulatorFactory,
+        folder: Path,
+        stop: signal.Signals,
+        code: int,
     ) -> None:
         many = 30
         for number in range(many):
@@ -196,8 +228,8 @@ class TestTerminal:
         environment = {"MINICPM_BASE_URL": slow.base_url}
         first = terminal("index", str(folder), "-j", "2", **environment)
         first.read_until(r"\b([3-9]|1\d)/35")  # a bar need not show every number
-        first.process.send_signal(signal.SIGINT)
-        assert first.end() == 130
+        first.process.send_signal(stop)
+        assert first.end() == code
         assert "Stopped." in first.raw
         assert "the same command goes on from here" in " ".join(" ".join(first.lines).split())
         assert "Traceback" not in first.raw

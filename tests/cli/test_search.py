@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from minicpm_core.captions.ranking import ranked, words_of
 from tests.cli.support import ESCAPE, Ran
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from minicpm_core.emulator import EmulatorServer
+    from minicpm_core.emulator.pytest_plugin import EmulatorFactory
     from tests.cli.support import Terminal
 
 
@@ -93,6 +95,35 @@ class TestAnswer:
         assert found["hits"][0]["score"] > 0
         assert "plain blue square" in found["answer"]["text"]
 
+    @pytest.mark.parametrize(("context", "shown"), [(32_768, 8), (1500, 8), (700, 6), (400, 1)])
+    def test_as_many_pictures_as_the_context_holds_are_shown_made_smaller_where_need_be(
+        self,
+        minicpm: Callable[..., Ran],
+        minicpm_emulator_factory: EmulatorFactory,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        context: int,
+        shown: int,
+    ) -> None:
+        for number in range(8):
+            (tmp_path / f"{number}.png").write_bytes(png((1200 + number, 1200), "blue"))
+        server = minicpm_emulator_factory(dialect="vllm", context=context)
+        monkeypatch.setenv("MINICPM_BASE_URL", server.base_url)
+        assert minicpm("index", str(tmp_path), "--emulator").code == 0
+        server.reset()
+        ran = minicpm("search", "blue", str(tmp_path), "--hits", "8", "--pictures", "8", "--max-tokens", "200")
+        assert ran.code == 0, ran.err
+        assert sum(part["type"] == "image_url" for part in content(server)) == shown
+        assert ran.err.count("Not shown to the model") == 8 - shown
+
+    def test_a_question_that_leaves_no_room_is_refused_before_it_is_asked(
+        self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path
+    ) -> None:
+        ran = minicpm("search", "blue", str(folder), "--max-tokens", "40000")
+        assert ran.code == 2
+        assert "lower --max-tokens" in ran.err
+        assert not [request for request in served.requests if request.method == "POST"]
+
     def test_a_picture_that_is_gone_is_passed_over(
         self, minicpm: Callable[..., Ran], served: EmulatorServer, folder: Path
     ) -> None:
@@ -146,6 +177,15 @@ class TestTerminal:
         assert shown.end() == 0
         assert "▀" in shown.raw
         assert "48;2;0;0;255" in shown.raw
+        assert "1  50.png" in shown.lines
+
+    def test_a_picture_too_large_to_decode_has_no_thumbnail(
+        self, terminal: Callable[..., Terminal], folder: Path
+    ) -> None:
+        Image.new("1", (14_000, 13_000)).save(folder / "50.png")  # since it was indexed
+        shown = terminal("search", "--list", "blue", str(folder), COLORTERM="truecolor")
+        assert shown.end() == 0, shown.raw
+        assert "▀" not in shown.raw
         assert "1  50.png" in shown.lines
 
     def test_paths_where_there_are_none(self, terminal: Callable[..., Terminal], folder: Path) -> None:

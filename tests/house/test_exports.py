@@ -29,8 +29,9 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "MiniCPMError", "MiniCPMWarning", "ModelCard", "ModelInfo", "ModelNotFoundError", "NotFoundError",
         "PermissionDeniedError", "PromptTooLongError", "QuotaExceededError", "RateLimitError", "Secret",
         "ServerError", "ServerTraits", "StreamInterruptedError", "StructuredOutputError", "TextPart", "Timeouts",
-        "ToolCall", "ToolCallDelta", "ToolCallError", "UnprocessableMediaError", "UnsupportedContentError",
-        "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__", "card_for",
+        "ToolCall", "ToolCallDelta", "ToolCallError", "TruncatedReplyError", "UnprocessableMediaError",
+        "UnsupportedContentError", "UnsupportedFeatureError", "Usage", "VideoSampling", "VideoSource", "__version__",
+        "card_for",
     ),
     "minicpm_core.captions": (
         "CAPTION_PROMPT", "CAPTION_SCHEMA", "PROMPT_VERSION", "STRUCTURED_PROMPT", "AsyncCaptioner", "Caption",

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents.base import Blob
+from langchain_core.exceptions import ModelAPIError
 
 from langchain_minicpm import ChatMiniCPM, MiniCPMBlobParser, MiniCPMLoader
 from langchain_minicpm.document_loaders import OCR_PROMPT, SkippedWarning
+from minicpm_core.captions import CaptionCache
 from minicpm_core.errors import AuthenticationError, ConfigurationError, InvalidMediaError, ServerError
 from minicpm_core.parts import VideoSampling
 from tests.core.media.pdfs import document, text
@@ -198,6 +200,32 @@ class TestErrors:
         found = await parser.aparse(Blob.from_path(folder / "c.pdf"))
         assert sum(not each.page_content for each in found) == 1
         assert sum("error" in meta(each) for each in found) == 1
+
+    async def test_a_text_that_is_cut_is_an_error_and_not_kept(
+        self, llm: ChatMiniCPM, minicpm_emulator: EmulatorServer, folder: Path
+    ) -> None:
+        blob, cache = Blob.from_path(folder / "a.png"), folder / ".captions"
+        short = llm.model_copy(update={"max_tokens": 3})
+        with pytest.raises(ModelAPIError, match="raise max_tokens"):
+            MiniCPMBlobParser(short, cache=cache).parse(blob)
+        (kept,) = await MiniCPMBlobParser(short, cache=cache, on_error="keep").aparse(blob)
+        assert meta(kept)["error"].startswith("TruncatedReplyError")
+        (found,) = MiniCPMBlobParser(llm, cache=cache).parse(blob)
+        assert "plain red" in found.page_content
+        assert asked(minicpm_emulator) == 3
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    def test_one_that_is_raised_loses_none_of_those_under_way(
+        self, minicpm_emulator_factory: EmulatorFactory, folder: Path, asynchronous: bool
+    ) -> None:
+        server = minicpm_emulator_factory(fault="slow=0.3")
+        server.inject("status=503")  # at once, while the others are being answered
+        cache = CaptionCache(folder / ".captions")
+        with ChatMiniCPM(base_url=server.base_url, api_key="k", backend="modelbest", max_retries=0) as llm:
+            loader = MiniCPMLoader(folder, parser=MiniCPMBlobParser(llm, cache=cache, concurrency=3))
+            with pytest.raises(ServerError):
+                asyncio.run(loader.aload()) if asynchronous else loader.load()
+        assert 1 <= len(cache) == asked(server) - 1
 
     @pytest.mark.parametrize("policy", ["skip", "keep"])
     def test_a_wrong_key_is_raised_in_any_case(

@@ -25,10 +25,10 @@ from llama_index_minicpm import MiniCPM, MiniCPMImageCaptioner, load_images
 from minicpm_core import MiniCPMClient
 from minicpm_core.captions import CaptionCache, Captioner
 from minicpm_core.emulator import EmulatorServer
-from minicpm_core.errors import ConfigurationError, InvalidMediaError, ServerError
+from minicpm_core.errors import ConfigurationError, InvalidMediaError, ServerError, TruncatedReplyError
 from tests.captions.support import png
 from tests.core.media.pdfs import document, text
-from tests.support.server import ScriptedServer, completion, whole
+from tests.support.server import Delay, ScriptedServer, completion, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -283,6 +283,42 @@ def test_a_failure_names_the_picture(llm: MiniCPM, emulator: EmulatorServer, fol
     with pytest.raises(ServerError) as caught:
         run(MiniCPMImageCaptioner(llm=llm), [folder / "red.png"])
     assert "red.png" in "".join(caught.value.__notes__)
+
+
+def test_a_caption_that_is_cut_is_not_kept(
+    llm: MiniCPM, emulator: EmulatorServer, folder: Path, tmp_path: Path, run: Any
+) -> None:
+    settings: dict[str, Any] = {"llm": llm, "cache_dir": tmp_path / "cache"}
+    paths = [folder / "red.png", folder / "blue.png"]
+    with pytest.raises(TruncatedReplyError) as caught:
+        run(MiniCPMImageCaptioner(**settings, llm_kwargs={"max_tokens": 3}), paths[:1])
+    assert "red.png" in "".join(caught.value.__notes__)
+    run(MiniCPMImageCaptioner(**settings), paths[1:])
+    cut, blue = run(MiniCPMImageCaptioner(**settings, llm_kwargs={"max_tokens": 3}, on_error="skip"), paths)
+    assert cut.metadata["caption_error"] == "TruncatedReplyError"
+    assert cut.get_content() == "red.png"
+    assert "plain blue" in blue.get_content()
+    (red,) = run(MiniCPMImageCaptioner(**settings, llm_kwargs={"max_tokens": 300}), paths[:1])
+    assert "plain red" in red.get_content()
+    assert _chats(emulator) == 4
+
+
+async def test_where_it_is_cancelled_nothing_that_was_answered_is_lost(folder: Path, tmp_path: Path) -> None:
+    cache = CaptionCache(tmp_path / "cache")
+    with ScriptedServer(answers=[whole(completion("A picture.")), [Delay(60.0)]]) as server:
+        captioner = MiniCPMImageCaptioner(
+            llm=MiniCPM(base_url=server.base_url, backend="vllm"), cache_dir=cache.directory
+        )
+        working = asyncio.create_task(captioner.acall([folder / "red.png", folder / "blue.png"]))
+        async with asyncio.timeout(20):
+            while len(cache) < 1 or len(server.requests) < 2:  # noqa: ASYNC110 - another thread tells
+                await asyncio.sleep(0.01)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert len(server.requests) == 2
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+    assert len(cache) == 1
 
 
 def test_a_file_that_is_replaced_while_it_is_captioned_is_not_kept(folder: Path, tmp_path: Path) -> None:

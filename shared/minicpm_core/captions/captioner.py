@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sized
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Generic, TypeVar, get_args
 
 from minicpm_core.captions.plan import Captioned, CaptionPlan, OnError, passed_over, picture_of
-from minicpm_core.captions.work import AsyncOneAtATime, OneAtATime, ain_order, checked_workers, in_order
+from minicpm_core.captions.work import AsyncOneAtATime, OneAtATime, ain_order, checked_workers, in_order, kept
 from minicpm_core.errors import ConfigurationError, MiniCPMError
 
 if TYPE_CHECKING:
@@ -102,9 +104,9 @@ class Captioner(_Captions["MiniCPMClient"]):
         try:
             picture = self._picture(source)
             with self._threads(self.plan.key(picture.sha256)):
-                kept = self._kept(picture)
-                if kept is not None:
-                    return Captioned(source, picture.sha256, kept, cached=True)
+                known = self._kept(picture)
+                if known is not None:
+                    return Captioned(source, picture.sha256, known, cached=True)
                 caption = self._ask(picture)
                 self._keep(picture, caption)
         except MiniCPMError as error:
@@ -116,7 +118,9 @@ class Captioner(_Captions["MiniCPMClient"]):
     def captions(self, sources: Iterable[Captionable], *, progress: Progress | None = None) -> Generator[Captioned]:
         """The captions of many pictures, in their order, several calls at a time.
 
-        Lazily: no more is read and asked for ahead of the caller than twice `concurrency`.
+        Lazily: no more is read and asked for ahead of the caller than twice `concurrency`.  Whatever ends it early (an
+        error, also one of `progress`; Ctrl-C; leaving it), no further call is begun, and the captions of those under
+        way are waited for and kept.
 
         Args:
             sources: Read as far as is needed.
@@ -124,13 +128,14 @@ class Captioner(_Captions["MiniCPMClient"]):
                 a length.
 
         Raises:
-            MiniCPMError: One gets no caption, and errors are not skipped. Calls under way are waited for, and kept.
+            MiniCPMError: One gets no caption, and errors are not skipped.
         """
         total = len(sources) if isinstance(sources, Sized) else None
-        for done, found in enumerate(in_order(sources, self.caption, workers=self.concurrency), 1):
-            if progress is not None:
-                progress(done, total)
-            yield found
+        with closing(in_order(sources, self.caption, workers=self.concurrency)) as results:
+            for done, found in enumerate(results, 1):
+                if progress is not None:
+                    progress(done, total)
+                yield found
 
     def _ask(self, picture: Picture) -> Caption:
         flow = self.plan.flow(picture, self.client.backend())
@@ -153,11 +158,11 @@ class AsyncCaptioner(_Captions["AsyncMiniCPMClient"]):
         try:
             picture = await asyncio.to_thread(self._picture, source)
             async with self._tasks(self.plan.key(picture.sha256)):
-                kept = await asyncio.to_thread(self._kept, picture)
-                if kept is not None:
-                    return Captioned(source, picture.sha256, kept, cached=True)
+                known = await asyncio.to_thread(self._kept, picture)
+                if known is not None:
+                    return Captioned(source, picture.sha256, known, cached=True)
                 caption = await self._ask(picture)
-                await asyncio.to_thread(self._keep, picture, caption)
+                await kept(self._keep, picture, caption)
         except MiniCPMError as error:
             if passed_over(error, source, self.on_error):
                 return Captioned(source, picture.sha256 if picture else None, None, error)
@@ -167,18 +172,17 @@ class AsyncCaptioner(_Captions["AsyncMiniCPMClient"]):
     async def captions(
         self, sources: Iterable[Captionable] | AsyncIterable[Captionable], *, progress: Progress | None = None
     ) -> AsyncGenerator[Captioned]:
-        """The captions of many pictures, as `Captioner.captions`. Calls under way are cancelled when it ends early."""
+        """The captions of many pictures, as `Captioner.captions`.
+
+        An error ends it as it does there.  Where its task is cancelled, or it is left early, calls under way are
+        cancelled; a caption that has come is kept.
+        """
         total = len(sources) if isinstance(sources, Sized) else None
-        results = ain_order(sources, self.caption, workers=self.concurrency)
-        done = 0
-        try:
+        counted = itertools.count(1)
+        told = None if progress is None else lambda: progress(next(counted), total)
+        async with aclosing(ain_order(sources, self.caption, workers=self.concurrency, told=told)) as results:
             async for found in results:
-                done += 1
-                if progress is not None:
-                    progress(done, total)
                 yield found
-        finally:
-            await results.aclose()
 
     async def _ask(self, picture: Picture) -> Caption:
         flow = self.plan.flow(picture, await self.client.backend())

@@ -15,11 +15,13 @@ from minicpm_core.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidInputError,
+    InvalidMediaError,
     MalformedReplyError,
     ModelNotFoundError,
     PermissionDeniedError,
     QuotaExceededError,
     StructuredOutputError,
+    TruncatedReplyError,
 )
 from minicpm_core.parts import TextPart
 from minicpm_core.structured import best_method, repair_message
@@ -50,10 +52,11 @@ FATAL: tuple[type[MiniCPMError], ...] = (
 """Errors that every further picture would meet, so that they are raised under either policy."""
 
 _DECIDE = (
-    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
+    "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
     "thinking", "extra_body",
 )  # fmt: skip
-"""Options that decide what a model answers."""
+"""Options that decide what a model answers. `max_tokens` is none: a caption is kept where it ended by itself, and would
+have ended so under any higher limit."""
 _PREPARE = ("image_detail", "image_quality", "image_frames")
 _FORMAT = 1
 _SCHEMA_TOLD = "\n\nAnswer with one JSON object that fits this JSON Schema, and with nothing else:\n"
@@ -64,14 +67,14 @@ class Captioned:
     """What became of one picture.
 
     Attributes:
-        source: What was given.
+        source: What was given. Not shown, since it may be the picture's bytes.
         sha256: Of the bytes that the model was to be shown; `None` where they could not be read.
         caption: What the model wrote; `None` where it did not.
         error: Why there is no caption.
         cached: The caption was kept from before, and nothing was asked.
     """
 
-    source: Captionable
+    source: Captionable = field(repr=False)
     sha256: str | None
     caption: Caption | None
     error: MiniCPMError | None = None
@@ -156,6 +159,7 @@ class CaptionPlan:
 
         Raises:
             MalformedReplyError: The answer is empty.
+            TruncatedReplyError: It was cut off at the limit of tokens.
             StructuredOutputError: The answer is not of the fields that were asked for.
         """
         request = self._request(picture, backend)
@@ -182,20 +186,36 @@ class CaptionPlan:
         return CaptionRequest([message], cast("ChatOptions", options))
 
     def _read(self, completion: Completion) -> Caption:
-        choice = completion.choices[0]
-        text = choice.text.strip()
-        if not text:
-            cut = (
-                " It was cut off at the limit of tokens: raise max_tokens." if choice.finish_reason == "length" else ""
-            )
-            raise MalformedReplyError(f"The model's caption is empty.{cut}", status_code=200)
         if not self.structured:
-            return Caption(text=text)
+            return plain_caption(completion)
+        choice = completion.choices[0]
         try:
-            return Caption.from_answer(text)
+            return Caption.from_answer(choice.text)
         except StructuredOutputError as error:
             error.truncated = choice.finish_reason == "length"
             raise
+
+
+def plain_caption(completion: Completion) -> Caption:
+    """A caption in prose, if it was written to its end.
+
+    Args:
+        completion: What the model answered.
+
+    Raises:
+        MalformedReplyError: It is empty.
+        TruncatedReplyError: It was cut off at the limit of tokens: a search would miss what is not there.
+    """
+    choice = completion.choices[0]
+    if choice.finish_reason == "length":
+        raise TruncatedReplyError(
+            "The model's caption was cut off at the limit of tokens: raise max_tokens. The error's `partial` has it.",
+            partial=completion,
+        )
+    text = choice.text.strip()
+    if not text:
+        raise MalformedReplyError("The model's caption is empty.", status_code=200)
+    return Caption(text=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +234,10 @@ class CaptionRequest:
 def picture_of(source: Captionable, limits: MediaLimits) -> Picture:
     """The bytes that the model is shown. Blocks while it reads.
 
+    Args:
+        source: What was given.
+        limits: Bounds on bytes and pixels.
+
     Raises:
         InvalidMediaError: It cannot be read.
         InvalidInputError: It is nothing that can be captioned.
@@ -223,10 +247,13 @@ def picture_of(source: Captionable, limits: MediaLimits) -> Picture:
         return source
     if isinstance(source, bytes):
         return Picture.of(source)
-    if isinstance(source, MediaPage):
-        return source.read(limits=limits)
-    if isinstance(source, os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return MediaPage(Path(source)).read(limits=limits)
+    try:
+        if isinstance(source, os.PathLike):
+            return MediaPage(Path(source)).read(limits=limits)
+        if isinstance(source, MediaPage):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return source.read(limits=limits)
+    except OSError as error:  # a disk or a share that is gone is an affair of its own pictures
+        raise InvalidMediaError(f"The picture cannot be read: {error}.") from error
     raise InvalidInputError(
         f"A {type(source).__name__} cannot be captioned: give a pathlib.Path, a MediaPage of find_media() or bytes."
     )

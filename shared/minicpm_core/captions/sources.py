@@ -33,6 +33,7 @@ Unreadable: TypeAlias = "Callable[[Path, MiniCPMError], None]"
 """Told of a file that looks like a PDF and cannot be opened."""
 
 _HEAD = 1024
+_PDF = "application/pdf"
 _WILD = frozenset("*?[")
 
 
@@ -124,22 +125,22 @@ def find_media(paths: MediaPaths, *, recursive: bool = True, unreadable: Unreada
         ConfigurationError: There is a PDF, and pypdfium2 is not installed.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    files = {file: None for one in given for file in _files(one, recursive=recursive)}
-    return [page for file in sorted(files) for page in _pages(file, unreadable)]
+    files = {file: kind for one in given for file, kind in _files(one, recursive=recursive)}
+    return [page for file, kind in sorted(files.items()) for page in _pages(file, kind, unreadable)]
 
 
-def _files(given: str | os.PathLike[str], *, recursive: bool) -> Iterator[Path]:
+def _files(given: str | os.PathLike[str], *, recursive: bool) -> Iterator[tuple[Path, str]]:
+    """The files with their MIME types, which are looked up once."""
     path = Path(given)
     if path.is_dir():
-        yield from (file for file in _walk(path, recursive=recursive) if _kind(file))
+        yield from ((file, kind) for file in _walk(path, recursive=recursive) if (kind := _kind(file)))
     elif not path.exists() and _WILD & set(str(given)):
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
             raise InvalidMediaError(f"No file fits the pattern {str(given)!r}.")
-        yield from (match for match in matches if match.is_file() and _kind(match))
+        yield from ((match, kind) for match in matches if match.is_file() and (kind := _kind(match)))
     else:
-        _named(path)
-        yield path
+        yield path, _named(path)
 
 
 def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
@@ -165,20 +166,22 @@ def _head(path: Path) -> bytes:
 def _kind(path: Path) -> str | None:
     """The MIME type of a picture or a PDF."""
     head = _head(path)
-    return sniff(head) or ("application/pdf" if is_pdf(head) else None)
+    return sniff(head) or (_PDF if is_pdf(head) else None)
 
 
-def _named(path: Path) -> None:
-    """Refuse a file that was named and is no medium."""
-    if _kind(path) is None:
+def _named(path: Path) -> str:
+    """The MIME type of a file that was named; one that is no medium is refused."""
+    kind = _kind(path)
+    if kind is None:
         found = lookalike(_head(path))
         raise InvalidMediaError(
             f"The file {str(path)!r} is neither a picture nor a PDF: it looks like {found.name}. {found.hint}".rstrip()
         )
+    return kind
 
 
-def _pages(path: Path, unreadable: Unreadable | None) -> Iterator[MediaPage]:
-    if not is_pdf(_head(path)):
+def _pages(path: Path, kind: str, unreadable: Unreadable | None) -> Iterator[MediaPage]:
+    if kind != _PDF:
         yield MediaPage(path)
         return
     try:

@@ -1,6 +1,10 @@
 """Many calls at a time, with their results in the order of what was given, and no more read ahead than is under way.
 
 A slow call holds back the results after it, not the calls: twice as many are begun as run at a time.
+
+What was paid for is not thrown away: where a call, or whatever gives the items, raises an error, no further call is
+begun, and those under way are waited for.  Threads wait for them whatever ends the work, Ctrl-C included, since they
+cannot be stopped; on an event loop they are cancelled where the work itself is cancelled, or left by who asked for it.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from minicpm_core.errors import ConfigurationError
 
@@ -39,8 +43,8 @@ def checked_workers(workers: int) -> int:
 def in_order(items: Iterable[T], call: Callable[[T], R], *, workers: int) -> Generator[R]:
     """The results of a call for each item, in order; as many threads work at a time.
 
-    The calls see the context variables of the caller.  When the generator is closed, or a call raises, those that are
-    under way are waited for and those that wait are given up.
+    The calls see the context variables of the caller.  Whoever may leave it early has to close it: calls that are under
+    way are waited for then, and those that wait are given up.
 
     Args:
         items: Read as far as is needed.
@@ -61,33 +65,69 @@ def in_order(items: Iterable[T], call: Callable[[T], R], *, workers: int) -> Gen
 
 
 async def ain_order(
-    items: Iterable[T] | AsyncIterable[T], call: Callable[[T], Awaitable[R]], *, workers: int
+    items: Iterable[T] | AsyncIterable[T],
+    call: Callable[[T], Awaitable[R]],
+    *,
+    workers: int,
+    told: Callable[[], object] | None = None,
 ) -> AsyncGenerator[R]:
-    """`in_order` on an event loop. What is under way when it is closed, or a call raises, is cancelled.
+    """`in_order` on an event loop.
 
     Args:
         items: Read as far as is needed.
         call: What is done with each.
         workers: Calls at a time.
+        told: Called before each result. What it raises ends the calls as an error of a call does: see above.
     """
     gate = asyncio.Semaphore(workers)
     waiting: deque[asyncio.Task[R]] = deque()
+    under_way: set[asyncio.Task[R]] = set()
 
     async def gated(item: T) -> R:
         async with gate:
-            return await call(item)
+            task = cast("asyncio.Task[R]", asyncio.current_task())
+            under_way.add(task)
+            try:
+                return await call(item)
+            finally:
+                under_way.discard(task)
+
+    async def result() -> R:
+        found = await waiting.popleft()
+        if told is not None:
+            told()
+        return found
 
     try:
         async for item in _each(items):
             waiting.append(asyncio.create_task(gated(item)))
             if len(waiting) >= _AHEAD * workers:
-                yield await waiting.popleft()
+                yield await result()
         while waiting:
-            yield await waiting.popleft()
+            yield await result()
+    except (asyncio.CancelledError, GeneratorExit):
+        under_way.clear()
+        raise
     finally:
         for task in waiting:
-            task.cancel()
+            if task not in under_way:
+                task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def kept(keep: Callable[..., R], *args: Any) -> R:
+    """Do something in a thread that is not to be given up halfway: it is done even where the task is cancelled.
+
+    Args:
+        keep: What is done.
+        *args: Its arguments.
+    """
+    keeping = asyncio.get_running_loop().run_in_executor(None, keep, *args)
+    try:
+        return await asyncio.shield(keeping)
+    except asyncio.CancelledError:
+        await asyncio.wait({keeping})
+        raise
 
 
 async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:

@@ -149,6 +149,7 @@ def index_command(
     base_url: BaseUrlOption = None,
     backend: BackendOption = None,
     timeout: TimeoutOption = None,
+    max_tokens: MaxTokensOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Describe the pictures and PDF pages of a folder, for minicpm search.
@@ -160,7 +161,7 @@ def index_command(
         from minicpm_core.cli.index import index as describe
 
         connection = Connection(model, base_url, backend, timeout)
-        describe(folder, index, connection, emulator=emulator, jobs=jobs, screen=screen)
+        describe(folder, index, connection, emulator=emulator, jobs=jobs, max_tokens=max_tokens, screen=screen)
 
 
 @app.command("search")

@@ -7,13 +7,16 @@
 | 2 | the command line, a setting or an input is wrong; nothing was sent |
 | 130 | Ctrl-C |
 | 141 | whoever read the output has gone (`minicpm … | head`) |
+| 143 | SIGTERM, where a command keeps what it has |
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from typing import TYPE_CHECKING
@@ -32,6 +35,7 @@ FAILED = 1
 REFUSED = 2
 STOPPED = 130
 UNREAD = 141
+TERMINATED = 143
 
 _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (errors.ModelNotFoundError, "Name the model with --model or MINICPM_MODEL."),
@@ -71,9 +75,9 @@ def reported(*, debug: bool) -> Generator[Screen]:
         try:
             yield screen
             sys.stdout.flush()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             _after_output(screen, "Stopped.")
-            raise typer.Exit(STOPPED) from None
+            raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else STOPPED) from None
         except BrokenPipeError:
             leave_stdout()
             raise typer.Exit(UNREAD) from None
@@ -81,6 +85,31 @@ def reported(*, debug: bool) -> Generator[Screen]:
             if debug and not isinstance(error, typer.Exit):
                 traceback.print_exc()
             raise _exit(error, screen, debug=debug) from None
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def terminable() -> Generator[None]:
+    """SIGTERM ends what runs here as Ctrl-C does, so that it keeps what it has. Elsewhere it ends the process at once.
+
+    Raises:
+        Terminated: It came.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other thread may handle signals
+        yield
+        return
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit(error: Exception, screen: Screen, *, debug: bool) -> Exception:

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from minicpm_core.captions import Captioner, MediaPage, find_media
 from minicpm_core.cli.catalogue import Catalogue, DamagedCatalogueError, Entry
-from minicpm_core.cli.failures import FAILED
+from minicpm_core.cli.failures import FAILED, terminable
 from minicpm_core.cli.local import or_emulated
 from minicpm_core.cli.screen import QUIET, safe, say
 from minicpm_core.client import MiniCPMClient
-from minicpm_core.errors import InvalidInputError
+from minicpm_core.errors import InvalidInputError, TruncatedReplyError
 
 if TYPE_CHECKING:
     import os
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from minicpm_core.captions import Captioned
     from minicpm_core.cli.connection import Connection
     from minicpm_core.cli.screen import Screen
+    from minicpm_core.config import ChatOptions
     from minicpm_core.errors import MiniCPMError
 
 _SHOWN = 10
@@ -39,7 +40,7 @@ class _Run:
 
     Attributes:
         kept: Entries by path and page: first those that still hold, then those that were asked for.
-        todo: What is to be described.
+        todo: What is to be described, with the state of its file.
         removed: Entries whose file is gone or has changed and has no caption yet.
         asked: Described by the model.
         known: Taken from the captions that were kept.
@@ -47,7 +48,7 @@ class _Run:
     """
 
     kept: dict[tuple[str, int | None], Entry] = field(default_factory=dict[tuple[str, int | None], Entry])
-    todo: list[MediaPage] = field(default_factory=list[MediaPage])
+    todo: dict[MediaPage, os.stat_result] = field(default_factory=dict["MediaPage", "os.stat_result"])
     removed: int = 0
     asked: int = 0
     known: int = 0
@@ -55,7 +56,14 @@ class _Run:
 
 
 def index(
-    folder: Path, home: Path | None, connection: Connection, *, emulator: bool, jobs: int, screen: Screen
+    folder: Path,
+    home: Path | None,
+    connection: Connection,
+    *,
+    emulator: bool,
+    jobs: int,
+    max_tokens: int | None,
+    screen: Screen,
 ) -> None:
     """Describe what is new or has changed, drop what is gone, and save the catalogue.
 
@@ -65,6 +73,7 @@ def index(
         connection: Which server.
         emulator: Use the emulator, whatever is set.
         jobs: Calls at a time.
+        max_tokens: The most tokens of a description.
         screen: Where to write.
 
     Raises:
@@ -81,14 +90,16 @@ def index(
         client = stack.enter_context(MiniCPMClient(**{name: value for name, value in settings.items() if value}))
         catalogue = _before(folder, home, screen)
         cache = catalogue.captions(emulated=emulated)
-        captioner = Captioner(client, cache=cache, on_error="skip", concurrency=jobs)
+        options: ChatOptions = {} if max_tokens is None else {"max_tokens": max_tokens}
+        captioner = Captioner(client, cache=cache, options=options, on_error="skip", concurrency=jobs)
         _sort(run, catalogue, pages, captioner, emulated=emulated)
         try:
-            _describe(run, catalogue, captioner, screen)
+            with terminable():
+                _describe(run, catalogue, captioner, screen)
         except KeyboardInterrupt:
             screen.note("What was described until now is kept: the same command goes on from here.")
             raise
-        finally:  # after Ctrl-C and a wrong key, too: what was described until then counts
+        finally:  # after Ctrl-C, SIGTERM and a wrong key, too: what was described until then counts
             catalogue = catalogue.with_entries(run.kept.values(), emulated=emulated)
             catalogue.save()
     _tell(run, catalogue, screen)
@@ -119,7 +130,11 @@ def _sort(run: _Run, catalogue: Catalogue, pages: list[MediaPage], captioner: Ca
     for page in pages:
         name = (page.path.relative_to(catalogue.folder).as_posix(), page.page)
         entry = known.get(name)
-        state = page.path.stat()
+        try:
+            state = page.path.stat()
+        except OSError as error:  # gone, or out of reach, since the folder was looked through
+            run.failed.append((page.label, f"The file cannot be read: {error.strerror}."))
+            continue
         if (
             entry is not None
             and (entry.size, entry.changed, entry.page_count) == (state.st_size, state.st_mtime_ns, page.page_count)
@@ -127,26 +142,25 @@ def _sort(run: _Run, catalogue: Catalogue, pages: list[MediaPage], captioner: Ca
         ):
             run.kept[name] = entry
         else:
-            run.todo.append(page)
+            run.todo[page] = state
     there = {(page.path.relative_to(catalogue.folder).as_posix(), page.page) for page in pages}
     run.removed = sum((entry.path, entry.page) not in there for entry in catalogue.entries)
 
 
 def _describe(run: _Run, catalogue: Catalogue, captioner: Captioner, screen: Screen) -> None:
     """Ask for what is to be described, with a bar for those who watch."""
-    states = {page.path: page.path.stat() for page in run.todo}
     watched = screen.err.is_terminal and bool(run.todo)
     with (
         _bar(screen.err, len(run.todo)) if watched else nullcontext(_unseen) as advance,
         closing(captioner.captions(run.todo)) as results,
     ):
-        for page, found in zip(run.todo, results, strict=True):
+        for (page, state), found in zip(run.todo.items(), results, strict=True):
             if found.caption is None or found.sha256 is None:
                 run.failed.append((page.label, _reason(found.error)))
             else:
                 run.asked += not found.cached
                 run.known += found.cached
-                entry = _entry(catalogue, page, found, key=captioner.plan.key(found.sha256), state=states[page.path])
+                entry = _entry(catalogue, page, found, key=captioner.plan.key(found.sha256), state=state)
                 run.kept[entry.path, entry.page] = entry
             advance(_name(page, catalogue))
 
@@ -165,7 +179,10 @@ def _entry(catalogue: Catalogue, page: MediaPage, found: Captioned, *, key: str,
 
 
 def _reason(error: MiniCPMError | None) -> str:
-    return error.message if error is not None else "no caption"
+    if error is None:
+        return "no caption"
+    cut = isinstance(error, TruncatedReplyError)
+    return "The description was cut off at the limit of tokens: raise --max-tokens." if cut else error.message
 
 
 def _name(page: MediaPage, catalogue: Catalogue) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import io
 import json
 from contextlib import ExitStack
@@ -20,7 +22,11 @@ from minicpm_core.cli.screen import HEADING, NOTICE, THOUGHT, bar, safe, say
 from minicpm_core.cli.show import NoWriter, PlainWriter, show
 from minicpm_core.cli.thumbnail import thumbnail
 from minicpm_core.client import MiniCPMClient
-from minicpm_core.errors import InvalidInputError, MiniCPMError
+from minicpm_core.errors import APIError, InvalidInputError, MiniCPMError
+from minicpm_core.media.count import count_prompt
+from minicpm_core.media.fit import FITTED_TYPES, fitted_within
+from minicpm_core.media.images import load_image
+from minicpm_core.models import card_for
 from minicpm_core.parts import TextPart
 from minicpm_core.types import Message
 
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from minicpm_core.cli.catalogue import Entry
     from minicpm_core.cli.connection import Connection
     from minicpm_core.cli.screen import Screen
-    from minicpm_core.parts import Part
+    from minicpm_core.parts import ImagePart
 
 _NOTHING = "No caption has a word of the question. Ask in other words, or in the language of the captions."
 _EMULATED = "The captions are the emulator's, which is no model: run minicpm index again with a key or a server set."
@@ -40,6 +46,9 @@ _INTRODUCTION = (
     "Answer the question from the pictures below. Name the picture that you took it from. "
     "If they do not show it, say so."
 )
+_USUAL_WINDOW = 32_768
+_ANSWER = 2048
+"""Tokens that are left for an answer of no given length, thoughts included, but no more than half of the window."""
 _THUMBNAIL = 22
 _LINES = 240
 
@@ -106,7 +115,7 @@ def search(
                 say(screen.err, _EMULATED, NOTICE)
             settings = connection.settings()
             client = stack.enter_context(MiniCPMClient(**{name: value for name, value in settings.items() if value}))
-            message = _message(question, found[:pictures], catalogue, screen)
+            message = _message(question, _shown(found[:pictures], catalogue, screen), client, max_tokens, screen)
             answer = _ask(client, message, max_tokens, as_json=as_json, screen=screen)
     if as_json:
         rows = [_row(hit, catalogue) for hit in found]
@@ -122,19 +131,48 @@ def _row(hit: Hit, catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _message(question: str, found: list[Hit], catalogue: Catalogue, screen: Screen) -> Message:
-    """The best pictures with their names, and the question. One that is gone since is passed over, and that is said."""
-    parts: list[Part | Any] = [TextPart(_INTRODUCTION)]
+def _shown(found: list[Hit], catalogue: Catalogue, screen: Screen) -> dict[str, ImagePart]:
+    """The pictures by their names. One that is gone since is passed over, and that is said."""
+    pictures: dict[str, ImagePart] = {}
     for hit in found:
         try:
-            picture = catalogue.page(hit.entry).read()
+            source = catalogue.page(hit.entry).read().source()
+            (pictures[safe(hit.entry.label)],) = load_image(source, accept=FITTED_TYPES, detail="auto")
         except MiniCPMError as error:
             screen.note(f"Not shown to the model: {error.message}")
-            continue
-        parts += [TextPart(f"[{safe(hit.entry.label)}]"), picture.source()]
-    if len(parts) == 1:
+    if not pictures:
         raise InvalidInputError("None of the pictures that fit is there any more: run minicpm index again.")
+    return pictures
+
+
+def _message(
+    question: str, pictures: dict[str, ImagePart], client: MiniCPMClient, max_tokens: int | None, screen: Screen
+) -> Message:
+    """The pictures with their names, and the question: as many as fit, made smaller where need be, the best first."""
+    model = client.config.model
+    window = _window(client, model)
+    texts = [TextPart(text) for text in (_INTRODUCTION, *(f"[{name}]" for name in pictures), question)]
+    words = count_prompt([Message("user", tuple(texts))], model)
+    room = window - words - (min(_ANSWER, window // 2) if max_tokens is None else max_tokens)
+    fitting = fitted_within(list(pictures.values()), max(room, 0), model)
+    parts: list[TextPart | ImagePart] = [TextPart(_INTRODUCTION)]
+    for name, part in zip(pictures, fitting, strict=True):
+        if part is None:
+            screen.note(f"Not shown to the model, whose {window:,} tokens have no room for it: {name}")
+        else:
+            parts += [TextPart(f"[{name}]"), part]
+    if len(parts) == 1:
+        raise InvalidInputError("No picture fits beside the question and the answer: ask less, or lower --max-tokens.")
     return Message("user", (*parts, TextPart(question)))
+
+
+def _window(client: MiniCPMClient, model: str) -> int:
+    """Tokens that fit: as the server says, else what is usual, or less where the model was made for less."""
+    told = None
+    if not client.backend().resolves_aliases:
+        with contextlib.suppress(APIError):  # it need not tell; what is wrong with it, the request itself will say
+            told = next((row.context_window for row in client.list_models() if row.id == model), None)
+    return told or min(_USUAL_WINDOW, card_for(model).context_window or _USUAL_WINDOW)
 
 
 def _ask(
@@ -194,7 +232,8 @@ def _page(hit: Hit) -> str:
 def _small(hit: Hit, catalogue: Catalogue, console: Console) -> Text | None:
     """A thumbnail; none of a picture that is gone or cannot be read."""
     try:
-        small = thumbnail(io.BytesIO(catalogue.page(hit.entry).read().data), console, width=_THUMBNAIL)
+        (part,) = load_image(catalogue.page(hit.entry).read().source(detail="low"), accept=FITTED_TYPES)
+        small = thumbnail(io.BytesIO(binascii.a2b_base64(part.base64)), console, width=_THUMBNAIL)
     except (MiniCPMError, OSError, ValueError):
         return None
     if small is not None:

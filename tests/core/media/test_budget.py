@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from minicpm_core.errors import InvalidInputError
-from minicpm_core.media import count_image_tokens
+from minicpm_core.media import count_image_tokens, image_from_pil, load_image
 from minicpm_core.media.budget import tiles_within
 from minicpm_core.media.detail import fitted, widened
+from minicpm_core.media.fit import FITTED_TYPES, fitted_within
 
 MODELS = ("MiniCPM-V-4.6-1B", "openbmb/MiniCPM-o-4_5")
 side = st.integers(1, 4000)
@@ -46,3 +48,17 @@ def test_no_room_no_pictures() -> None:
 def test_a_negative_number_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="max_tokens"):
         tiles_within([], -1, MODELS[0])
+
+
+def test_pictures_are_made_as_small_as_their_budget_says_and_the_rest_stay_as_they_are() -> None:
+    large, small = (
+        load_image(image_from_pil(Image.new("RGB", size, "red")), accept=FITTED_TYPES)[0]
+        for size in ((1344, 1344), (100, 100))
+    )
+    whole = cost([(1344, 1344), (100, 100)], [9, 9], MODELS[0])
+    assert fitted_within([large, small], whole, MODELS[0]) == [large, small]
+    shrunk, same = fitted_within([large, small], whole - 1, MODELS[0])
+    assert shrunk is not None
+    assert shrunk.width * shrunk.height < large.width * large.height
+    assert same == small
+    assert fitted_within([small, small], cost([(100, 100)], [1], MODELS[0]), MODELS[0]) == [small, None]
