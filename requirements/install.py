@@ -79,8 +79,7 @@ class Environment:
             say(f"Making {self.target.name}: about {count} packages of {self.lock.name}, a minute or two ...")
             started = time.monotonic()
             venv.EnvBuilder(clear=True, with_pip=True, symlinks=True).create(self.target)
-            # Python compiles what is imported when it is; all 250 packages at once take a minute more.
-            self.pip("--no-compile", "--require-hashes", "--requirement", str(self.lock))
+            self.pip("--require-hashes", "--requirement", str(self.lock))
             self.packages_mark.write_text(self.packages_digest, encoding="ascii")
             say(f"Made {self.target.name} in {time.monotonic() - started:.0f} s.")
         if not self.has(self.project_mark, self.project_digest):
