@@ -75,7 +75,7 @@ def test_the_tree_is_as_it_is_drawn() -> None:
         for kind in _CLASSES
     }
     assert _drawn() == real
-    assert len(real) == 25
+    assert len(real) == 26
 
 
 @pytest.mark.parametrize("kind", _CLASSES, ids=lambda kind: kind.__name__)
