@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _PREFIXES = ("MINICPM_", "MODELBEST_", "LANGSMITH_", "LANGCHAIN_", "OPENAI_")
 _KEPT_PREFIX = "MINICPM_TEST_"
@@ -31,3 +37,11 @@ def pytest_configure() -> None:
         foreign = name.startswith(_PREFIXES) and not name.startswith(_KEPT_PREFIX)
         if foreign or name.upper() in _PROXIES:
             del os.environ[name]
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """A test fails that leaves a task of its event loop behind."""
+    before = asyncio.all_tasks()
+    yield
+    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()

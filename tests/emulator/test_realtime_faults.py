@@ -16,8 +16,6 @@ from minicpm_core.realtime import RealtimeClient, RealtimeTimeouts, errors, even
 from tests.emulator.realtime import Caller, calling, tone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from minicpm_core.emulator.pytest_plugin import EmulatorFactory
 
 SHORT = RealtimeTimeouts(open=5, queue=5, init=5, idle=5, close=5)
@@ -47,11 +45,7 @@ ENDS: dict[str, type[Exception]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 async def use(server: EmulatorServer, *, timeouts: RealtimeTimeouts = SHORT, **settings: Any) -> list[str]:

@@ -43,11 +43,7 @@ if TYPE_CHECKING:
     from minicpm_core.emulator.pytest_plugin import EmulatorFactory
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 class Tracer(AsyncCallbackHandler):

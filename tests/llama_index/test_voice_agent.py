@@ -37,14 +37,10 @@ from tests.realtime.gateway import Gateway, Peer, gateway
 from tests.realtime.talker import LOUD, QUIET, SPOKEN, cut_short, talker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 class Told:

@@ -32,8 +32,6 @@ from minicpm_core.realtime.client_events import QuestionOptions
 from tests.realtime.gateway import Gateway, Peer, gateway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from minicpm_core.emulator import EmulatorServer
     from minicpm_core.realtime import RealtimeSession
 
@@ -41,11 +39,7 @@ _SPEECH = array("f", [0.25] * 2400).tobytes()
 SPEECH = base64.b64encode(_SPEECH).decode()
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 def chat_with(found: Gateway, **settings: Any) -> RealtimeSession:

@@ -250,3 +250,15 @@ async def test_files_are_read_once_and_beside_the_event_loop(minicpm_emulator: E
     assert reads > 0
     assert len(readers) == reads
     assert threading.main_thread() not in readers
+
+
+def test_a_recording_that_would_grow_beyond_measure_is_refused() -> None:
+    """Two megabytes at 1,000 a second are 16 times as many samples of twice the width."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 1, 1000, 0, "NONE", ""))
+        wav.writeframes(bytes(36 * 60 * 1000))
+    part = ChatPart.of_audio(file.getvalue())
+    assert part.source is not None
+    with pytest.raises(InvalidMediaError, match="too long"):
+        _ = part.source.base64

@@ -36,7 +36,7 @@ from minicpm_core.realtime import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
 UNIT = bytes(32_000)
@@ -73,11 +73,7 @@ def emulator() -> Iterator[EmulatorServer]:
         yield server
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 async def use(client: RealtimeClient, place: str, **options: Any) -> None:

@@ -25,17 +25,11 @@ from tests.realtime.clock import ManualClock
 from tests.realtime.gateway import Gateway, Peer, gateway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from minicpm_core.emulator.pytest_plugin import EmulatorFactory
     from minicpm_core.realtime import RealtimeSession, ServerEvent
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 def client_of(found: Gateway, **settings: Any) -> RealtimeClient:

@@ -7,7 +7,7 @@ import base64
 import json
 import logging
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +21,6 @@ from minicpm_core.realtime.turns import Turn
 from tests.realtime.frames import CASES
 from tests.realtime.gateway import Gateway, Peer, gateway
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 UNIT = bytes(32_000)
 """A second of silence, as 16-bit PCM."""
 
@@ -31,11 +28,7 @@ _SPEECH = array("f", [0.25] * 2400).tobytes()
 SPEECH = base64.b64encode(_SPEECH).decode()
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 def client_of(found: Gateway, **settings: Any) -> RealtimeClient:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import dataclasses
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -24,18 +24,11 @@ from minicpm_core.realtime.clock import comes_within
 from tests.realtime.clock import ManualClock
 from tests.realtime.gateway import Gateway, Peer, gateway
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 UNIT = array("h", [1000] * 16_000).tobytes()
 SPEECH = base64.b64encode(array("f", [0.25] * 24_000).tobytes()).decode()
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 @pytest.fixture

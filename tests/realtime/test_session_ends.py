@@ -16,17 +16,13 @@ from minicpm_core.realtime.settings import RealtimeTimeouts, address
 from tests.realtime.gateway import Gateway, Peer, gateway, stall
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
 UNIT = bytes(32_000)
 SHORT = RealtimeTimeouts(open=5, queue=0.2, init=0.2, idle=0.2, close=0.2)
 
 
-@pytest.fixture(autouse=True)
-async def _no_task_is_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 def client_of(found: Gateway, **settings: Any) -> RealtimeClient:

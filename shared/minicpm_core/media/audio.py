@@ -132,14 +132,14 @@ def to_wav(file: BinaryIO, *, limits: MediaLimits, label: str, stop: threading.E
             samples = 0
             for piece in _pieces(container, limits, label, stop):
                 samples += len(piece) // _SAMPLE
-                _check_seconds(samples / RATE, limits, label)
+                check_seconds(samples / RATE, limits, label)
                 wav.writeframesraw(piece)
     return Recording(buffer.getvalue(), "wav", samples / RATE)
 
 
 def _passed(file: BinaryIO, seconds: float, limits: MediaLimits, label: str) -> Recording | None:
     """The file itself, unless other chunks make it much larger than its sound."""
-    _check_seconds(seconds, limits, label)
+    check_seconds(seconds, limits, label)
     bound = round(seconds * RATE) * _SAMPLE + _OTHER_CHUNKS
     position = file.tell()
     try:
@@ -150,8 +150,27 @@ def _passed(file: BinaryIO, seconds: float, limits: MediaLimits, label: str) -> 
     return Recording(data, "wav", seconds) if len(data) <= bound else None
 
 
-def _check_seconds(seconds: float, limits: MediaLimits, label: str) -> None:
-    longest = min(MAX_SECONDS, limits.max_seconds, limits.max_bytes / RATE / _SAMPLE)
+def longest_seconds(limits: MediaLimits) -> float:
+    """The longest recording that is taken.
+
+    Args:
+        limits: As for `to_wav`.
+    """
+    return min(MAX_SECONDS, limits.max_seconds, limits.max_bytes / RATE / _SAMPLE)
+
+
+def check_seconds(seconds: float, limits: MediaLimits, label: str) -> None:
+    """Refuse a recording that is too long.
+
+    Args:
+        seconds: How long it is.
+        limits: The bound.
+        label: How to call it in the error.
+
+    Raises:
+        InvalidMediaError: It is longer than that.
+    """
+    longest = longest_seconds(limits)
     if seconds > longest:
         raise InvalidMediaError(
             f"{label} is too long: it has more than {longest:g} s, which is the limit. Send it in parts."
@@ -172,7 +191,7 @@ def _pieces(
     track = next((one for one in tracks if is_marked(one, "default")), tracks[0])
     prepare_decoder(track.codec_context, label)
     if container.duration:
-        _check_seconds(
+        check_seconds(
             container.duration / _TIME_BASE / 2, limits, label
         )  # it may be an estimate; what is decoded is counted
     found = False

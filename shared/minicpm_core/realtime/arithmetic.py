@@ -139,7 +139,8 @@ class NumpyArithmetic:
         if not floats:
             return 0.0
         given = self._np.frombuffer(floats, "f4")
-        low, high = float(given.min()), float(given.max())  # NaN if a sample is
+        with self._np.errstate(invalid="ignore"):  # NaN is an answer, and not for every processor without a warning
+            low, high = float(given.min()), float(given.max())
         return max(high, -low)
 
     def energy(self, floats: array[float]) -> float:

@@ -114,7 +114,7 @@ def _is_wav(audio: Any) -> bool:
 
 def _encoded(source: ImageSource, detail: PictureDetail) -> str:
     (part,) = load_image(source, accept=_ACCEPTED, detail=detail)
-    return part.base64.decode("ascii")
+    return samples.Base64(part.base64, "ascii")
 
 
 def _of_file(audio: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import wave
 from array import array
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from minicpm_core.errors import InvalidMediaError
+from minicpm_core.media import audio
+from minicpm_core.media.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +44,7 @@ def read_sound(file: BinaryIO, *, label: str) -> Sound:
         label: What to call it in an error.
 
     Raises:
-        InvalidMediaError: It is no recording, or broken, or empty.
+        InvalidMediaError: It is no recording, or broken, or empty, or longer than 35 minutes.
         ConfigurationError: It is no plain WAV file, and PyAV is not installed.
     """
     riff = file.read(4) == b"RIFF"
@@ -51,20 +54,19 @@ def read_sound(file: BinaryIO, *, label: str) -> Sound:
     try:
         with wave.open(file, "rb") as wav:
             channels, width, rate = wav.getnchannels(), wav.getsampwidth(), wav.getframerate()
-            data = wav.readframes(wav.getnframes())
+            most = math.ceil(audio.longest_seconds(DEFAULT_LIMITS) * rate) + 1
+            data = wav.readframes(min(wav.getnframes(), most))  # a few bytes at a low rate would become gigabytes
     except (wave.Error, EOFError):
         file.seek(0)
         return _decoded(file, label)  # float samples, which the module `wave` does not know
     if not data or width not in _TO_16_BITS or rate < 1:
         raise InvalidMediaError(f"{label} holds no sound that can be read.")
+    audio.check_seconds(len(data) / (width * channels) / rate, DEFAULT_LIMITS, label)
     return Sound(_mixed(_TO_16_BITS[width](data), channels), rate)
 
 
 def _decoded(file: BinaryIO, label: str) -> Sound:
     """By PyAV."""
-    from minicpm_core.media import audio
-    from minicpm_core.media.limits import DEFAULT_LIMITS
-
     found = audio.to_wav(file, limits=DEFAULT_LIMITS, label=label)
     with wave.open(io.BytesIO(found.data), "rb") as wav:
         return Sound(wav.readframes(wav.getnframes()), wav.getframerate())
