@@ -131,7 +131,7 @@ def test_ctrl_c_says_goodbye_and_keeps_what_came(
     answer = tmp_path / "answer.wav"
     words = ("talk", "--in", str(question), "--out", str(answer), "--url", minicpm_emulator.realtime_url)
     shown = terminal(*words)
-    shown.read_until("emulator")
+    shown.read_until("heard")  # a later second, so that the sound of the first has come
     shown.process.send_signal(_interrupt())
     assert shown.end() == 0
     assert any("stopped]" in line for line in shown.lines)
